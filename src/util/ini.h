@@ -6,6 +6,7 @@
 #ifndef WEIR_INI_H
 #define WEIR_INI_H
 #include "err.h"
+#include <stddef.h>
 
 struct weir_ini_entry {
 	const char *section;	/* "weir", "remote", "namespace" */

@@ -5,6 +5,7 @@
 #include "buf.h"
 #include "err.h"
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Percent-encoding, RFC 3986: keeps A-Z a-z 0-9 - . _ ~ and the bytes of `keep` ("/" or ""); %XX in upper case. */
 int weir_url_encode(struct weir_buf *, const char *s, size_t len, const char *keep);
