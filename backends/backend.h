@@ -179,7 +179,11 @@ struct weir_backend {
 	struct weir_backend *next;	/* the layer below, owned; NULL at the bottom */
 	atomic_uint caps;		/* layers copy what is below after probe(); read through weir_backend_caps() */
 	struct weir_limits limits;	/* settled when open() or the first probe() returns */
+	atomic_llong pause_until_ms;	/* weir_now_ms() before which the pace layer starts no call; set by weir_backend_pause() */
 };
+/* For storages that were told Retry-After with a 429 or 503: calls from now on wait that long (negative: not told, does nothing;
+ * longer than 5 min is cut). The storage still returns WEIR_E_THROTTLED. Any thread. */
+void weir_backend_pause(struct weir_backend *, int64_t retry_after_ms);
 /* Capabilities and limits of the storage at the bottom of a stack. */
 unsigned weir_backend_caps(const struct weir_backend *);
 const struct weir_limits *weir_backend_limits(const struct weir_backend *);
