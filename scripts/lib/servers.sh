@@ -1,39 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 # Starts the servers that tests, the demo and the bench talk to, once for a whole run, and exports their addresses as
-# tests/README names them. A server that cannot be started leaves its variables unset and its reason in SERVER_WHY[NAME].
+# tests/README names them. A server that cannot be started leaves its variables unset and its reason in
+# SERVER_WHY[NAME], and SERVER_MISSING[NAME] when only its packages are missing.
 # Every start takes the state folder from SERVERS (made here); servers_stop ends what was started here and nothing else.
 
 SERVERS=${SERVERS:-}
-declare -A SERVER_WHY=() SERVER_PID=()
+declare -A SERVER_WHY=() SERVER_PID=() SERVER_MISSING=()
 
 servers_dir() {
 	[ -n "$SERVERS" ] || SERVERS=$(mktemp -d "${TMPDIR:-/tmp}/weir-servers.XXXXXX")
 	chmod 755 "$SERVERS"	# Apache's workers are not root
 }
 
-server_failed() {	# NAME LOG -> reason noted
-	SERVER_WHY[$1]=$(tail -n 1 "$2" 2> /dev/null)
-	[ -n "${SERVER_WHY[$1]}" ] || SERVER_WHY[$1]="did not start, see $2"
+# server_run NAME LIMIT LABEL COMMAND…: a start script that prints KEY=VALUE lines; 77 means that its packages are missing
+server_run() {
+	local name=$1 limit=$2 label=$3 r=0
+	shift 3
+	servers_dir
+	watched "$limit" "$SERVERS/$name.log" "$label" "$@" || r=$?
+	[ $r -ne 0 ] || return 0
+	SERVER_WHY[$name]=$(tail -n 1 "$SERVERS/$name.log" 2> /dev/null)
+	[ -n "${SERVER_WHY[$name]}" ] || SERVER_WHY[$name]="did not start (status $r)"
+	[ $r -ne 77 ] || SERVER_MISSING[$name]=yes
 	return 1
 }
 
+server_value() { sed -n "s/^$2=//p" "$SERVERS/$1/env"; }	# NAME KEY
+
 server_rgw() {
-	servers_dir
-	watched 180 "$SERVERS/rgw.log" "Ceph RGW" "$TOP/tests/servers/rgw.sh" start "$SERVERS/rgw" || { server_failed rgw "$SERVERS/rgw.log"; return 1; }
-	. "$SERVERS/rgw/env"
+	server_run rgw 180 "Ceph RGW" "$TOP/tests/servers/rgw.sh" start "$SERVERS/rgw" || return 1
+	WEIR_TEST_RGW=$(server_value rgw url) WEIR_TEST_RGW_KEY=$(server_value rgw access_key) WEIR_TEST_RGW_SECRET=$(server_value rgw secret_key)
+	export WEIR_TEST_RGW WEIR_TEST_RGW_KEY WEIR_TEST_RGW_SECRET
 }
 
 server_dav() {
-	local key value
-	servers_dir
-	watched 60 "$SERVERS/dav.log" "Apache mod_dav" "$TOP/tests/servers/apache-dav.sh" start "$SERVERS/dav" || { server_failed dav "$SERVERS/dav.log"; return 1; }
-	while IFS='=' read -r key value; do
-		case $key in
-		url) export WEIR_TEST_DAV=$value ;;
-		user) export WEIR_TEST_DAV_USER=$value ;;
-		password) export WEIR_TEST_DAV_PASSWORD=$value ;;
-		esac
-	done < "$SERVERS/dav/env"
+	server_run dav 60 "Apache mod_dav" "$TOP/tests/servers/apache-dav.sh" start "$SERVERS/dav" || return 1
+	WEIR_TEST_DAV=$(server_value dav url) WEIR_TEST_DAV_USER=$(server_value dav user) WEIR_TEST_DAV_PASSWORD=$(server_value dav password)
+	export WEIR_TEST_DAV WEIR_TEST_DAV_USER WEIR_TEST_DAV_PASSWORD
 }
 
 servers_stop() {
