@@ -445,6 +445,8 @@ job_set_connection(struct http_job *job)
 
 	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	/* Else giving up a transfer whose name is still being resolved joins the resolver's thread, and the engine stands still. */
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_ms);
 	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
@@ -590,7 +592,8 @@ http_code(CURLcode c, const char *text)
 	case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
 	case CURLE_SSL_INVALIDCERTSTATUS:
 		return WEIR_E_TLS;
-	case CURLE_UNSUPPORTED_PROTOCOL:
+	case CURLE_UNSUPPORTED_PROTOCOL:	/* also curl's word for an answer that is no HTTP */
+		return strstr(text, "HTTP/0.9") != NULL ? WEIR_E_PROTO : WEIR_E_CONFIG;
 	case CURLE_URL_MALFORMAT:
 		return WEIR_E_CONFIG;
 	case CURLE_OUT_OF_MEMORY:
