@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which weir mounts there are, seen from outside: the kernel's own list. Touches no mounted file system. */
+#ifndef WEIR_MOUNTS_H
+#define WEIR_MOUNTS_H
+#include "../util/err.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+struct weir_mount {
+	char *mountpoint;	/* absolute, as the kernel spells it */
+	char *source;		/* path of the configuration */
+	char *root;		/* "/", or the folder of the mount that a bind shows here */
+	bool is_weir;		/* fuse.weir; else it only hides what lies below it */
+};
+struct weir_mounts {
+	struct weir_mount *v;	/* in the order they were mounted */
+	size_t n;
+};
+
+enum weir_code weir_mounts_read(struct weir_mounts *, struct weir_err *);
+/* The same from the text of a mountinfo file (tests). */
+void weir_mounts_parse(struct weir_mounts *, char *text);
+void weir_mounts_free(struct weir_mounts *);
+
+/* The mount that an absolute, normalised path lies in; NULL if that is no weir mount. *inside (may be NULL): the path in the
+ * namespace, owned. */
+const struct weir_mount *weir_mounts_at(const struct weir_mounts *, const char *path, char **inside);
+/* The weir mount of a configuration, whole mounts before binds of a folder; NULL: none. */
+const struct weir_mount *weir_mounts_of(const struct weir_mounts *, const char *source);
+
+/* Absolute path without ".", ".." and doubled slashes, by text alone: nothing is looked up, so a dead mount cannot hang it.
+ * NULL and errno when the current directory is unknown. Owned. */
+char *weir_path_absolute(const char *);
+
+#endif
