@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+# For the tests of whole workloads: the same work on several storages, and the far side of each seen by programs that know nothing of
+# weir (rclone, curl). Sourced after tests/lib.sh; not a test itself.
+#
+#   have_remote rgw || …        local, rgw (Ceph), dav (Apache), s3emu, ncemu: is it there?
+#   conf_remotes local rgw dav  $CONF with one remote of that name each, in a bucket or folder of this test's own
+#   far_copy rgw SUB FOLDER     what the server has under SUB, fetched by rclone
+#   far_sum rgw PATH            SHA-256 of one file, as the server gives it
+#   fresh_cache                 forget everything weir knows: the next mount sees only what the server has
+
+OWN=weir-$$-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
+RCLONE_CONF=$T/rclone.conf
+: > "$RCLONE_CONF"
+USED=()
+
+have_remote() {
+	case $1 in
+	local) ;;
+	rgw) [ -n "${WEIR_TEST_RGW:-}" ] && command -v rclone > /dev/null ;;
+	dav) [ -n "${WEIR_TEST_DAV:-}" ] && command -v rclone > /dev/null ;;
+	s3emu) [ -n "${WEIR_TEST_S3EMU:-}" ] && command -v rclone > /dev/null ;;
+	ncemu) [ -n "${WEIR_TEST_NCEMU:-}" ] && command -v rclone > /dev/null ;;
+	*) return 1 ;;
+	esac
+}
+
+why_not() {	# NAME: the reason for a skip
+	command -v rclone > /dev/null || { echo "rclone is missing"; return; }
+	case $1 in
+	rgw) echo "no Ceph RGW here (WEIR_TEST_RGW)" ;;
+	dav) echo "no Apache mod_dav here (WEIR_TEST_DAV)" ;;
+	*) echo "no $1 here" ;;
+	esac
+}
+
+_s3_remote() {	# NAME ENDPOINT ACCESS SECRET
+	cat >> "$RCLONE_CONF" <<-C
+	[$1]
+	type = s3
+	provider = Ceph
+	endpoint = $2
+	region = us-east-1
+	access_key_id = $3
+	secret_access_key = $4
+	C
+	run rclone --config "$RCLONE_CONF" mkdir "$1:$OWN"
+	[ $rc -eq 0 ] || bail "no bucket on $1" "$err"
+	cat >> "$CONF" <<-C
+	[remote $1]
+	type = s3
+	endpoint = $2
+	region = us-east-1
+	bucket = $OWN
+	access_key = $3
+	secret_key = $4
+	C
+}
+
+_dav_remote() {	# NAME URL USER PASSWORD TYPE [URL-FOR-RCLONE]
+	local far=${6:-$2}
+	curl -sSf -u "$3:$4" -X MKCOL "$far/$OWN" > /dev/null || bail "no collection on $1"
+	cat >> "$RCLONE_CONF" <<-C
+	[$1]
+	type = webdav
+	url = $far
+	vendor = other
+	user = $3
+	pass = $(rclone obscure "$4")
+	C
+	printf '[remote %s]\ntype = %s\nuser = %s\npassword = %s\n' "$1" "$5" "$3" "$4" >> "$CONF"
+	[ "$5" = webdav ] && echo "url = $2/$OWN" >> "$CONF" || echo "url = $2" >> "$CONF"
+}
+
+remote_section() {	# NAME
+	case $1 in
+	local)
+		mkdir -p "$T/remote/local"
+		printf '[remote local]\ntype = local\npath = %s\n' "$T/remote/local" >> "$CONF"
+		;;
+	rgw) _s3_remote rgw "$WEIR_TEST_RGW" "$WEIR_TEST_RGW_KEY" "$WEIR_TEST_RGW_SECRET" ;;
+	s3emu) _s3_remote s3emu "$WEIR_TEST_S3EMU" "$WEIR_TEST_S3EMU_KEY" "$WEIR_TEST_S3EMU_SECRET" ;;
+	dav) _dav_remote dav "$WEIR_TEST_DAV" "$WEIR_TEST_DAV_USER" "$WEIR_TEST_DAV_PASSWORD" webdav ;;
+	ncemu)
+		_dav_remote ncemu "$WEIR_TEST_NCEMU" "$WEIR_TEST_NCEMU_USER" "$WEIR_TEST_NCEMU_PASSWORD" nextcloud \
+		    "$WEIR_TEST_NCEMU/remote.php/dav/files/$WEIR_TEST_NCEMU_USER"
+		;;
+	esac
+	USED+=("$1")
+}
+
+# [weir] lines of the test's own stand in $WEIR_LINES; the namespace is /NAME for each.
+conf_remotes() {
+	local r
+	: > "$CONF"
+	chmod 600 "$CONF" "$RCLONE_CONF"
+	printf '[weir]\ncache_dir = %s\n%s\n' "$T/cache" "${WEIR_LINES:-}" >> "$CONF"
+	for r in "$@"; do remote_section "$r"; done
+	printf '[namespace]\n' >> "$CONF"
+	for r in "$@"; do
+		if [ "$r" = ncemu ]; then echo "/ncemu = ncemu:$OWN"; else echo "/$r = $r"; fi
+	done >> "$CONF"
+}
+
+far() {	# NAME [SUB] -> a path for rclone
+	case $1 in
+	local) echo "$T/remote/local/${2:-}" ;;
+	*) echo "$1:$OWN/${2:-}" ;;
+	esac
+}
+
+rc_far() { env -u AWS_CA_BUNDLE timeout "${FAR_LIMIT:-300}" rclone --config "$RCLONE_CONF" "$@"; }
+far_copy() { mkdir -p "$3" && rc_far copy --transfers 16 --checkers 16 "$(far "$1" "$2")" "$3"; }
+far_sum() { rc_far cat "$(far "$1" "$2")" | sha256sum | cut -d ' ' -f 1; }
+far_names() { rc_far lsf -R --files-only "$(far "$1" "${2:-}")" | sort; }
+far_put() { rc_far copyto "$3" "$(far "$1" "$2")"; }	# NAME PATH FILE
+
+fresh_cache() { rm -rf --one-file-system "$T/cache"; }
+
+flushed() {	# PROMISE: every remote has every byte, weir says so
+	local limit=$LIMIT
+	LIMIT=${FLUSH_LIMIT:-300}
+	check "$1" "$WEIR" flush "$MNT"
+	LIMIT=$limit
+}
+
+unmounted() {	# PROMISE
+	local limit=$LIMIT
+	LIMIT=${FLUSH_LIMIT:-300}
+	check "$1" "$WEIR" umount "$MNT"
+	LIMIT=$limit
+	! is_mounted "$MNT" || fail "$1: and it is gone"
+}
+
+no_stuck() {	# PROMISE: no process of this test sleeps in D state
+	local stuck="" p i
+	for i in 1 2 3 4 5; do
+		stuck=$(ps -eo pid=,stat=,comm= | awk '$2 ~ /^D/')
+		[ -n "$stuck" ] || break
+		sleep 0.5
+	done
+	is "$1" "$stuck" ""
+}
+
+# Remotes of the servers shared with other tests are left as they were found.
+cleanup() {
+	local r
+	for r in "${USED[@]}"; do
+		[ "$r" = local ] || FAR_LIMIT=60 rc_far purge "$(far "$r")" > /dev/null 2>&1
+	done
+	! declare -F cleanup_more > /dev/null || cleanup_more
+}
