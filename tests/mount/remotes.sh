@@ -114,6 +114,13 @@ far_sum() { rc_far cat "$(far "$1" "$2")" | sha256sum | cut -d ' ' -f 1; }
 far_names() { rc_far lsf -R --files-only "$(far "$1" "${2:-}")" | sort; }
 far_put() { rc_far copyto "$3" "$(far "$1" "$2")"; }	# NAME PATH FILE
 
+works() {	# PROMISE FUNCTION…: like check, for functions
+	local what=$1 r=0
+	shift
+	"$@" > "$T/works.out" 2>&1 || r=$?
+	if [ $r -eq 0 ]; then pass "$what"; else fail "$what" "status $r of: $*" "$(tail -n 20 "$T/works.out")"; fi
+}
+
 fresh_cache() { rm -rf --one-file-system "$T/cache"; }
 
 flushed() {	# PROMISE: every remote has every byte, weir says so
