@@ -22,7 +22,8 @@ struct weir_remote_conf {
 	int64_t patience_ms;		/* 5 min: how long an operation waits while the remote answers */
 	int64_t list_age_ms;		/* 30 s: how old a listing may be where changes are not pushed */
 	char *proxy, *ca_file;		/* NULL: the system's */
-	struct weir_kv *kv;		/* keys of the storage itself (url, bucket, …), expanded (~ and $NAME) */
+	struct weir_kv *kv;		/* keys of the storage itself (url, bucket, …), expanded (~ and $NAME), but for secrets (what
+					 * has a KEY_file beside it) and commands */
 	size_t nkv;
 	const struct weir_conf *conf;	/* back pointer, for messages */
 };
