@@ -39,6 +39,54 @@ server_dav() {
 	export WEIR_TEST_DAV WEIR_TEST_DAV_USER WEIR_TEST_DAV_PASSWORD
 }
 
+# server_daemon NAME PROGRAM ARGS…: a program of this project that stays in the foreground and says "listening on HOST:PORT"; sets LISTENING
+server_daemon() {
+	local name=$1 i
+	shift
+	servers_dir
+	if [ ! -x "$1" ]; then
+		SERVER_WHY[$name]="$1 was not built"
+		return 1
+	fi
+	"$@" > "$SERVERS/$name.log" 2>&1 < /dev/null &
+	SERVER_PID[$name]=$!
+	for ((i = 0; i < 200; i++)); do
+		LISTENING=$(sed -n 's/^listening on //p' "$SERVERS/$name.log")
+		[ -z "$LISTENING" ] || return 0
+		kill -0 "${SERVER_PID[$name]}" 2> /dev/null || break
+		sleep 0.05
+	done
+	SERVER_WHY[$name]=$(tail -n 1 "$SERVERS/$name.log")
+	return 1
+}
+
+server_s3emu() {
+	WEIR_TEST_S3EMU_KEY=WEIREMULATORKEY WEIR_TEST_S3EMU_SECRET=emulator+secret/key
+	server_daemon s3emu "$BUILD/tests/emulators/s3emu" --port 0 --dir "$(server_data s3emu)" --access-key $WEIR_TEST_S3EMU_KEY \
+	    --secret-key $WEIR_TEST_S3EMU_SECRET || return 1
+	WEIR_TEST_S3EMU=http://$LISTENING
+	export WEIR_TEST_S3EMU WEIR_TEST_S3EMU_KEY WEIR_TEST_S3EMU_SECRET
+}
+
+server_ncemu() {
+	WEIR_TEST_NCEMU_USER=alice WEIR_TEST_NCEMU_PASSWORD=app-password-of-alice
+	server_daemon ncemu "$BUILD/tests/emulators/ncemu" --port 0 --dir "$(server_data ncemu)" --user $WEIR_TEST_NCEMU_USER \
+	    --password $WEIR_TEST_NCEMU_PASSWORD || return 1
+	WEIR_TEST_NCEMU=http://$LISTENING
+	export WEIR_TEST_NCEMU WEIR_TEST_NCEMU_USER WEIR_TEST_NCEMU_PASSWORD
+}
+
+server_data() {	# NAME -> its folder
+	servers_dir
+	mkdir -p "$SERVERS/data/$1" && echo "$SERVERS/data/$1"
+}
+
+# server_delay URL MILLISECONDS: the same server behind a wire that long; sets DELAYED
+server_delay() {
+	server_daemon delay "$BUILD/tests/servers/delayproxy" 0 "${1##*:}" "$2" || return 1
+	DELAYED=http://$LISTENING
+}
+
 servers_stop() {
 	local name
 	[ -n "$SERVERS" ] || return 0
