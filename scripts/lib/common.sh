@@ -2,6 +2,7 @@
 # What scripts/test, demo and bench share: messages, long commands with a sign of life, the build.
 # Before sourcing: TOP is the top of the sources.
 
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH	# Debian's own programs first: they are what the package list means
 BUILD=${WEIR_BUILD:-$TOP/build}
 LOGS=$BUILD/test-logs
 STARTED=$SECONDS
