@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which preconditions does this endpoint really keep? Servers accept headers they ignore and refuse versions they gave a
+ * moment ago, so it is tried, once per mount, on scratch files in the root: a wrong version must be refused and the right one,
+ * as fresh as it will be between two saves of an editor, must be taken. The same for what carries times. */
+#include "config.h"
+
+#include "dav.h"
+
+#include <string.h>
+
+#include "../src/util/util.h"
+
+#define LEARN_MTIME 1000000000LL	/* a time nobody gets by chance */
+#define LEARN_WRONG "weir-no-such-version"
+
+struct learn {
+	struct weir_dav *d;
+	const struct weir_ctx *ctx;
+	char a[32], b[32];		/* names of the scratch files */
+	struct weir_err err;
+	enum weir_code broken;		/* the connection failed: nothing may be concluded */
+};
+
+/* Status of the answer; 0 when there was none. */
+static int
+learn_send(struct learn *l, struct weir_dav_call *c)
+{
+	enum weir_code r = l->broken;
+	int status;
+
+	if (!r)
+		r = weir_dav_send(l->d, l->ctx, c, &l->err);
+	if (r && !l->broken)
+		l->broken = r;
+	status = r ? 0 : c->resp.status;
+	weir_dav_call_free(c);
+	return status;
+}
+
+static char *
+learn_version(struct learn *l, const char *path, int64_t *mtime_ns)
+{
+	struct weir_stat st = { 0 };
+	enum weir_code r = l->broken ? l->broken : weir_dav_stat(l->d, l->ctx, path, &st, &l->err);
+	char *v = WEIR_STEAL(st.version);
+
+	if (mtime_ns)
+		*mtime_ns = r ? WEIR_TIME_NONE : st.mtime_ns;
+	if (weir_code_retry(r) && !l->broken)
+		l->broken = r;
+	weir_stat_free(&st);
+	return v;
+}
+
+static int
+learn_put(struct learn *l, const char *path, enum weir_dav_how how, const char *version)
+{
+	struct weir_dav_call c;
+
+	weir_dav_call(&c, l->d, "PUT", path, false);
+	c.req.body = "weir looks what this server keeps; this file may be removed\n";
+	c.req.body_len = strlen(c.req.body);
+	c.req.has_body = true;
+	weir_dav_header(&c, "X-OC-Mtime: %lld", LEARN_MTIME);
+	if (version == WEIR_ABSENT)
+		weir_dav_header(&c, "If-None-Match: *");
+	else if (version)
+		weir_dav_require(&c, l->d, how, path, version);
+	return learn_send(l, &c);
+}
+
+static int
+learn_delete(struct learn *l, const char *path, enum weir_dav_how how, const char *version)
+{
+	struct weir_dav_call c;
+
+	weir_dav_call(&c, l->d, "DELETE", path, false);
+	if (version)
+		weir_dav_require(&c, l->d, how, path, version);
+	return learn_send(l, &c);
+}
+
+static int
+learn_transfer(struct learn *l, const char *method, const char *from, const char *to, bool overwrite, const char *version)
+{
+	WEIR_AUTO(weir_freep) char *dest = weir_dav_url(l->d, to, false);
+	struct weir_dav_call c;
+
+	weir_dav_call(&c, l->d, method, from, false);
+	weir_dav_header(&c, "Destination: %s", dest);
+	weir_dav_header(&c, "Overwrite: %s", overwrite ? "T" : "F");
+	if (version)
+		weir_dav_require(&c, l->d, WEIR_DAV_HOW_IF, to, version);
+	return learn_send(l, &c);
+}
+
+/* The version is asked for right before it is used: as weak, and as fresh, as it gets. */
+static enum weir_dav_how
+learn_how_put(struct learn *l)
+{
+	static const enum weir_dav_how ways[] = { WEIR_DAV_HOW_IF, WEIR_DAV_HOW_IF_MATCH };
+
+	for (size_t i = 0; i < WEIR_LEN(ways); i++) {
+		WEIR_AUTO(weir_freep) char *v = NULL;
+
+		if (learn_put(l, l->a, ways[i], LEARN_WRONG) != 412)
+			continue;
+		v = learn_version(l, l->a, NULL);
+		if (v && learn_put(l, l->a, ways[i], v) / 100 == 2)
+			return ways[i];
+	}
+	return WEIR_DAV_HOW_NONE;
+}
+
+static enum weir_dav_how
+learn_how_delete(struct learn *l)
+{
+	static const enum weir_dav_how ways[] = { WEIR_DAV_HOW_IF, WEIR_DAV_HOW_IF_MATCH };
+
+	for (size_t i = 0; i < WEIR_LEN(ways); i++) {
+		WEIR_AUTO(weir_freep) char *v = NULL;
+
+		if (learn_put(l, l->a, WEIR_DAV_HOW_NONE, NULL) / 100 != 2 || learn_delete(l, l->a, ways[i], LEARN_WRONG) != 412)
+			continue;
+		v = learn_version(l, l->a, NULL);
+		if (v && learn_delete(l, l->a, ways[i], v) / 100 == 2)
+			return ways[i];
+	}
+	return WEIR_DAV_HOW_NONE;
+}
+
+/* Onto a named version, by COPY and by MOVE. Both files are there before and after COPY, only b after MOVE. */
+static enum weir_dav_how
+learn_how_copy(struct learn *l)
+{
+	static const char *const methods[] = { "COPY", "MOVE" };
+
+	for (size_t i = 0; i < WEIR_LEN(methods); i++) {
+		WEIR_AUTO(weir_freep) char *v = NULL;
+
+		if (learn_transfer(l, methods[i], l->a, l->b, true, LEARN_WRONG) != 412)
+			return WEIR_DAV_HOW_NONE;
+		v = learn_version(l, l->b, NULL);
+		if (!v || learn_transfer(l, methods[i], l->a, l->b, true, v) / 100 != 2)
+			return WEIR_DAV_HOW_NONE;
+	}
+	return WEIR_DAV_HOW_IF;
+}
+
+static void
+learn_times(struct learn *l)
+{
+	int64_t t = 0;
+
+	free(learn_version(l, l->a, &t));
+	atomic_store(&l->d->mtime_by_put, t == LEARN_MTIME * 1000000000);
+	t = 0;
+	if (!l->broken && weir_dav_patch_mtime(l->d, l->ctx, l->a, false, (LEARN_MTIME + 7) * 1000000000, NULL) == WEIR_OK)
+		free(learn_version(l, l->a, &t));	/* mod_dav says 200 and keeps it as a property that means nothing */
+	atomic_store(&l->d->mtime_by_patch, t == (LEARN_MTIME + 7) * 1000000000);
+}
+
+static void
+learn_caps(struct weir_dav *d)
+{
+	unsigned on = 0;
+
+	if (atomic_load(&d->keeps_create))
+		on |= WEIR_CAP_CAS_CREATE;
+	if (atomic_load(&d->how_put))
+		on |= WEIR_CAP_CAS_PUT;
+	if (atomic_load(&d->how_copy))
+		on |= WEIR_CAP_CAS_COPY;
+	if (atomic_load(&d->how_delete))
+		on |= WEIR_CAP_CAS_DELETE;
+	if (atomic_load(&d->mtime_by_put) || atomic_load(&d->mtime_by_patch))
+		on |= WEIR_CAP_MTIME | WEIR_CAP_LIST_MTIME;
+	atomic_fetch_or(&d->base.caps, on);
+}
+
+static void
+learn_all(struct learn *l)
+{
+	struct weir_dav *d = l->d;
+
+	if (learn_put(l, l->a, WEIR_DAV_HOW_NONE, NULL) / 100 != 2)
+		return;	/* no right to write there: nothing is concluded, everything is compared */
+	learn_times(l);
+	atomic_store(&d->keeps_create, learn_put(l, l->a, WEIR_DAV_HOW_NONE, WEIR_ABSENT) == 412 &&
+	    learn_put(l, l->b, WEIR_DAV_HOW_NONE, WEIR_ABSENT) / 100 == 2);
+	atomic_store(&d->how_put, learn_how_put(l));
+	atomic_store(&d->keeps_overwrite, learn_transfer(l, "COPY", l->a, l->b, false, NULL) == 412 &&
+	    learn_transfer(l, "MOVE", l->a, l->b, false, NULL) == 412);
+	atomic_store(&d->how_copy, learn_how_copy(l));
+	atomic_store(&d->how_delete, learn_how_delete(l));
+	/* What was tried last may have left either. 404 is as good as gone. */
+	learn_delete(l, l->a, WEIR_DAV_HOW_NONE, NULL);
+	learn_delete(l, l->b, WEIR_DAV_HOW_NONE, NULL);
+}
+
+static enum weir_code
+learn_run(struct weir_dav *d, const struct weir_ctx *ctx, struct weir_err *err)
+{
+	struct learn l = { .d = d, .ctx = ctx };
+	char hex[13];
+
+	weir_random_hex(hex, sizeof(hex) - 1);
+	strncat(l.a, WEIR_DAV_SCRATCH, sizeof(l.a) - 1);
+	strncat(l.a, hex, sizeof(l.a) - strlen(l.a) - 1);
+	memcpy(l.b, l.a, sizeof(l.b));
+	strncat(l.b, "-2", sizeof(l.b) - strlen(l.b) - 1);
+	learn_all(&l);
+	if (l.broken) {
+		if (err)
+			*err = l.err;
+		return l.broken;
+	}
+	learn_caps(d);
+	return WEIR_OK;
+}
+
+enum weir_code
+weir_dav_learn(struct weir_dav *d, const struct weir_ctx *ctx, struct weir_err *err)
+{
+	enum weir_code r = WEIR_OK;
+
+	if (atomic_load_explicit(&d->is_learned, memory_order_acquire))
+		return WEIR_OK;
+	pthread_mutex_lock(&d->lock);
+	if (!atomic_load(&d->is_learned)) {
+		r = learn_run(d, ctx, err);
+		if (!r)
+			atomic_store_explicit(&d->is_learned, true, memory_order_release);
+	}
+	pthread_mutex_unlock(&d->lock);
+	return r;
+}
+
+static const char *
+learn_spelling(int how)
+{
+	return how == WEIR_DAV_HOW_IF ? "kept (If:)" : how == WEIR_DAV_HOW_IF_MATCH ? "kept (If-Match)" :
+	    "not kept: compared right before, someone else's change within that moment is overwritten";
+}
+
+/* For `weir check`: always tries, whatever is assumed of this kind of server. */
+enum weir_code
+weir_dav_op_check(struct weir_backend *b, const struct weir_ctx *ctx, void (*line)(void *, const char *), void *arg, struct weir_err *err)
+{
+	static const char *const what[] = { "replacing a file", "copying and renaming onto a file", "removing a file" };
+	struct weir_dav *d = (struct weir_dav *)b;
+	enum weir_code r = weir_dav_ready(d, ctx, err);
+	int how[3];
+
+	if (r)
+		return r;
+	pthread_mutex_lock(&d->lock);
+	r = learn_run(d, ctx, err);
+	if (!r)
+		atomic_store_explicit(&d->is_learned, true, memory_order_release);
+	pthread_mutex_unlock(&d->lock);
+	if (r)
+		return r;
+	how[0] = atomic_load(&d->how_put);
+	how[1] = atomic_load(&d->how_copy);
+	how[2] = atomic_load(&d->how_delete);
+	for (size_t i = 0; i < WEIR_LEN(what); i++) {
+		WEIR_AUTO(weir_freep) char *s = weir_xasprintf("versions when %s: %s", what[i], learn_spelling(how[i]));
+
+		line(arg, s);
+	}
+	line(arg, atomic_load(&d->keeps_create) ? "creating a file only where none is: kept" :
+	    "creating a file only where none is: not kept, compared right before");
+	line(arg, atomic_load(&d->mtime_by_put) || atomic_load(&d->mtime_by_patch) ? "modification times: kept" :
+	    "modification times: not kept by the server");
+	line(arg, "removing a folder: looked into right before; what someone puts there within that moment goes with it");
+	return WEIR_OK;
+}
