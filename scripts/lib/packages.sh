@@ -34,7 +34,7 @@ packages_apt() {	# apt-get, quietly, and without starting the servers it install
 
 # packages_install SET…: what of PACKAGES_SET is missing. Never silent for long; fails only if apt itself does.
 packages_install() {
-	local wanted="" s missing absent="" usable="" p
+	local wanted="" s missing have absent="" usable="" p
 	for s in "$@"; do
 		s=PACKAGES_$s
 		wanted="$wanted ${!s}"
@@ -47,12 +47,10 @@ packages_install() {
 		return 0
 	fi
 	logged "apt-get update" packages_apt update || die "apt-get update failed"
+	# shellcheck disable=SC2086
+	have=$(LC_ALL=C apt-cache policy $missing 2> /dev/null | awk '/^[^ ].*:$/ {p = substr($0, 1, length($0) - 1)} /^  Candidate: [^(]/ {print p}')
 	for p in $missing; do
-		if LC_ALL=C apt-cache policy "$p" 2> /dev/null | grep -q 'Candidate: [^(]'; then
-			usable="$usable $p"
-		else
-			absent="$absent $p"
-		fi
+		if grep -qxF -- "$p" <<< "$have"; then usable="$usable $p"; else absent="$absent $p"; fi
 	done
 	[ -z "$absent" ] || say "not in this Debian:$absent (what needs them is skipped)"
 	[ -n "$usable" ] || return 0
