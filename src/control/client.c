@@ -94,6 +94,8 @@ weir_control_call(const char *cache_dir, json_t *request, void (*line)(void *arg
 
 	if (out != NULL)
 		*out = NULL;
+	if (request == NULL)	/* jansson makes none from bytes that are not UTF-8 */
+		return weir_err_set(err, WEIR_E_INVAL, "this path is not UTF-8, so it cannot be asked about");
 	r = client_connect(cache_dir, &fd, err);
 	if (r) {
 		json_decref(request);

@@ -12,6 +12,7 @@
 #ifndef WEIR_FS_H
 #define WEIR_FS_H
 #include "../conf/conf.h"
+#include "../store/wait.h"
 #include "../util/err.h"
 #include "opens.h"
 #include <stdbool.h>
@@ -105,10 +106,10 @@ struct weir_op {
 	void *front;			/* the front's own */
 
 	/* private to fs/ while submitted */
-	struct weir_op *next, **prevp;	/* place in the queue it is parked in, under the store's lock */
-	int64_t parked_ms;
-	unsigned state;
-	enum weir_code park_code;	/* why a wait ended badly */
+	struct weir_waiter wait;	/* under the store's lock */
+	struct weir_fs *fs;
+	struct weir_op *ready_next;
+	unsigned tries;			/* how often it was parked and came again */
 };
 
 enum weir_code weir_fs_submit(struct weir_fs *, struct weir_op *);

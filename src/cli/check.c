@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weir check: is the configuration right, and does every remote let us in? */
+#include "config.h"
+
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CHECK_MS 15000
+#define CHECK_DEEP_MS 60000
+
+struct check_options {
+	const char *conf;
+	bool is_verbose, is_json;
+};
+
+static const struct weir_opt check_opts[] = {
+    WEIR_OPT_CONF(struct check_options),
+    {"verbose", 'v', WEIR_OPT_FLAG, offsetof(struct check_options, is_verbose), NULL,
+	"also find out what each storage guarantees (writes and removes .weir-check-* there)"},
+    WEIR_OPT_JSON(struct check_options),
+};
+
+static bool
+check_is_ok(const json_t *result)
+{
+	return strcmp(json_string_value(json_object_get(result, "code")), weir_code_name(WEIR_OK)) == 0;
+}
+
+static void
+check_print(const struct weir_conf *conf, const json_t *results)
+{
+	const json_t *r, *line;
+	size_t i, k;
+
+	printf("%s: OK, %zu %s\n", conf->path, conf->nremotes, conf->nremotes == 1 ? "remote" : "remotes");
+	json_array_foreach (results, i, r) {
+		printf("remote '%s': %s\n", json_string_value(json_object_get(r, "name")), check_is_ok(r) ? "OK" : weir_probe_reason(r));
+		json_array_foreach (json_object_get(r, "lines"), k, line)
+			printf("  %s\n", json_string_value(line));
+	}
+}
+
+static int
+check_run(const struct weir_verb *verb, int argc, char **argv)
+{
+	struct check_options o = {0};
+	struct weir_conf *conf;
+	json_t *results, *r;
+	size_t i;
+	int status, first = weir_opt_parse(verb, &o, argc, argv, &status);
+
+	if (first < 0)
+		return status;
+	conf = weir_cli_conf(o.conf);
+	if (conf == NULL)
+		return WEIR_EXIT_CONFIG;
+	results = weir_probe(conf, o.is_verbose, o.is_verbose ? CHECK_DEEP_MS : CHECK_MS);
+	json_array_foreach (results, i, r) {
+		if (!check_is_ok(r))
+			status = WEIR_EXIT_FAILED;
+	}
+	if (o.is_json) {
+		json_t *all = json_pack("{s:s, s:b, s:O}", "config", conf->path, "ok", status == WEIR_EXIT_OK, "remotes", results);
+
+		weir_print_json(all);
+		json_decref(all);
+	} else
+		check_print(conf, results);
+	json_decref(results);
+	/* conf stays: a thread that overran the limit may still look at it. */
+	return status;
+}
+
+const struct weir_verb weir_verb_check = {
+    .name = "check",
+    .operands = "",
+    .summary = "check the configuration and the credentials of every remote",
+    .opts = check_opts,
+    .nopts = WEIR_LEN(check_opts),
+    .run = check_run,
+};

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fetch planner: which ranges of which contents are asked for, how large, how many at once, and what is fetched ahead.
+ *
+ * A small file comes whole. A large one comes in pieces: sequential reading makes a window grow from 4 to 64 MiB, which is cut into pieces
+ * that run side by side; a read elsewhere fetches what it touches. Pages are marked as their last byte arrives, so that a reader waits
+ * for its own bytes and not for the piece. Opening small files one after the other in a directory fetches its further files. */
+#include "config.h"
+
+#include "internal.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define MIB (1024u * 1024)
+#define SMALL_BYTES (4 * MIB)		/* comes whole in one request */
+#define WINDOW_MIN (4ull * MIB)
+#define WINDOW_MAX (64ull * MIB)
+#define PIECE_MIN (1ull * MIB)
+#define PIECE_MAX (8ull * MIB)
+#define RANDOM_BYTES (256u * 1024)
+#define NEIGHBOUR_BYTES (1u * MIB)	/* files up to this size are fetched ahead of their turn */
+#define NEIGHBOURS 96
+#define HABIT_MS 10000
+
+struct fetch {
+	struct job job;
+	struct weir_sink sink;
+	struct weir_content *c;		/* a reference */
+	uint64_t off, end;		/* page-aligned start; end is too, or the base's end */
+	uint64_t pos;
+	struct place place;
+	XXH3_state_t *hash;
+	uint64_t arrived;		/* bytes, for the health of a resumed transfer */
+	bool is_ahead;
+};
+
+/* ---- bytes arriving (engine's thread, no lock) ---- */
+
+/* One page is whole. If the file changed its length around it meanwhile, the checksum would not fit: the file is being changed, so is the page. */
+static void
+page_arrived(struct fetch *f, uint64_t index, uint64_t hash, size_t bytes)
+{
+	struct weir_page *p = weir_content_page(f->c, index);
+
+	p->flags &= (uint8_t)~WEIR_P_FETCHING;
+	if (p->state != WEIR_PAGE_ABSENT)
+		return;
+	if (bytes == weir_content_page_bytes(f->c, index)) {
+		weir_content_page_set(f->c, index, WEIR_PAGE_CLEAN, hash);
+		p->flags |= WEIR_P_VERIFIED;
+	} else
+		weir_content_page_set(f->c, index, WEIR_PAGE_OPEN, 0);
+}
+
+static enum weir_code
+fetch_write(struct weir_sink *s, const void *data, size_t len)
+{
+	struct fetch *f = (struct fetch *)((char *)s - offsetof(struct fetch, sink));
+	struct { uint64_t index, hash; size_t bytes; } done[16];
+	const char *p = data;
+	size_t ndone = 0;
+
+	if (f->pos >= f->end)
+		return WEIR_OK;
+	if (len > f->end - f->pos)
+		len = (size_t)(f->end - f->pos);
+	if (weir_pwrite_full(f->c->fd, data, len, (off_t)f->pos))
+		return WEIR_E_IO;
+	while (len || ndone) {
+		uint64_t in = f->pos % WEIR_PAGE;
+		size_t n = WEIR_PAGE - in < len ? (size_t)(WEIR_PAGE - in) : len;
+
+		if (n) {
+			XXH3_64bits_update(f->hash, p, n);
+			p += n;
+			len -= n;
+			f->pos += n;
+			if (f->pos % WEIR_PAGE == 0 || f->pos == f->end) {
+				done[ndone].index = (f->pos - 1) / WEIR_PAGE;
+				done[ndone].bytes = (size_t)(in + n);
+				done[ndone++].hash = XXH3_64bits_digest(f->hash);
+				XXH3_64bits_reset(f->hash);
+			}
+		}
+		if (ndone == WEIR_LEN(done) || (ndone && !len)) {
+			weir_store_lock(f->c->st);
+			for (size_t i = 0; i < ndone; i++)
+				page_arrived(f, done[i].index, done[i].hash, done[i].bytes);
+			weir_wake_all(&f->c->waiters, WEIR_OK);
+			weir_store_unlock(f->c->st);
+			ndone = 0;
+		}
+	}
+	return WEIR_OK;
+}
+
+/* ---- one fetch ---- */
+
+/* The version we were asked for is gone. If nobody has seen a byte of it, the file simply is the new version now. */
+static enum weir_code
+fetch_other_version(struct weir_remote *r, struct fetch *f, const struct weir_ctx *ctx)
+{
+	struct weir_store *st = r->sy->st;
+	struct weir_stat stat = { 0 };
+	struct weir_where where;
+	struct weir_node n, up;
+	enum weir_code code;
+
+	place_where(&f->place, &where);
+	where.version = NULL;
+	code = r->be->ops->stat(r->be, ctx, &where, &stat, NULL);
+	weir_store_lock(st);
+	f->c->is_stale = true;
+	if (!weir_node_get(st, f->c->node, &n) && n.content == f->c->num && !(n.flags & WEIR_N_CONTENT) && !weir_store_begin(st, NULL)) {
+		if (code == WEIR_E_NOENT || !code)
+			merge_changed(r, &n, code ? NULL : &stat, NULL);
+		if (n.rparent && !weir_node_get(st, n.rparent, &up)) {
+			up.listed_ms = 0;
+			weir_node_update(st, &up, NULL);
+		}
+		weir_store_commit(st, NULL);
+	}
+	weir_store_unlock(st);
+	weir_stat_free(&stat);
+	return WEIR_E_STALE;
+}
+
+static void
+fetch_end(struct weir_remote *r, struct fetch *f, enum weir_code code, const char *sentence, const struct weir_stat *got)
+{
+	struct weir_store *st = r->sy->st;
+	struct weir_content *c = f->c;
+	struct weir_node n;
+
+	for (uint64_t i = f->off / WEIR_PAGE; i < (f->end + WEIR_PAGE - 1) / WEIR_PAGE; i++)
+		weir_content_page(c, i)->flags &= (uint8_t)~WEIR_P_FETCHING;
+	c->fetching--;
+	if (!code)
+		weir_content_check_complete(c);
+	if (!c->is_unlinked && !weir_store_begin(st, NULL)) {
+		bool ok = !weir_content_save(c, NULL);
+
+		/* What only the object itself tells: precise mtime and mode. */
+		if (ok && got && !weir_node_get(st, c->node, &n) && !(n.flags & (WEIR_N_META | WEIR_N_CONTENT))) {
+			bool changed = false;
+
+			if (got->mtime_ns != WEIR_TIME_NONE && !(n.flags & WEIR_N_EXACT) && (weir_backend_caps(r->be) & WEIR_CAP_MTIME)) {
+				changed = n.mtime_ns != got->mtime_ns;
+				n.mtime_ns = c->mtime_ns = got->mtime_ns;
+				n.flags |= WEIR_N_EXACT;
+			}
+			if (got->mode != WEIR_MODE_NONE && !(n.flags & WEIR_N_MODE) && n.mode != (got->mode & 07777)) {
+				n.mode = got->mode & 07777;
+				n.flags |= WEIR_N_MODE;
+				changed = true;
+			}
+			if (changed) {
+				ok = !weir_node_update(st, &n, NULL);
+				news_node(r, n.id, false);
+			}
+		}
+		if (ok)
+			weir_store_commit(st, NULL);
+		else
+			weir_store_rollback(st);
+	}
+	if (code && code != WEIR_E_CANCELED)
+		weir_log(WEIR_LOG_INFO, "remote '%s': reading '%s': %s", r->conf->name, f->place.path, sentence);
+	if (c->is_unlinked && code)
+		code = WEIR_OK; /* look again: the node may have another content now */
+	weir_wake_all(&c->waiters, code == WEIR_E_CANCELED ? (r->cancel.is_set ? WEIR_E_INTR : WEIR_OK) : code);
+}
+
+static void
+fetch_run(struct weir_remote *r, struct job *j)
+{
+	struct fetch *f = (struct fetch *)((char *)j - offsetof(struct fetch, job));
+	struct weir_ctx ctx = { .cancel = &f->c->cancel };
+	struct weir_stat got = { .mtime_ns = WEIR_TIME_NONE, .mode = WEIR_MODE_NONE };
+	struct weir_err err = { 0 };
+	struct weir_where where;
+	enum weir_code code = WEIR_E_CANCELED;
+
+	place_where(&f->place, &where);
+	if (!f->c->cancel.is_set && !r->cancel.is_set)
+		code = r->be->ops->get(r->be, &ctx, &where, f->off, f->end - f->off, &f->sink, &got, &err);
+	if (!code && f->pos != f->end)
+		code = weir_err_set(&err, WEIR_E_CHANGED, "it is shorter than listed");
+	if (code == WEIR_E_CHANGED || code == WEIR_E_NOENT)
+		code = fetch_other_version(r, f, &ctx);
+	weir_store_lock(r->sy->st);
+	if (code != WEIR_E_STALE)
+		remote_note(r, code, code ? weir_err_text(&err, code) : NULL);
+	fetch_end(r, f, code, weir_err_text(&err, code), code ? NULL : &got);
+	weir_content_put(f->c);
+	weir_store_unlock(r->sy->st);
+	weir_stat_free(&got);
+	place_free(&f->place);
+	XXH3_freeState(f->hash);
+	free(f);
+}
+
+/* ---- planning (lock held) ---- */
+
+static enum weir_code
+fetch_start(struct weir_remote *r, const struct weir_node *n, struct weir_content *c, uint64_t first, uint64_t last, bool is_ahead)
+{
+	struct fetch *f;
+	struct place p;
+
+	if (!place_of(r->sy->st, n, &p))
+		return WEIR_E_STALE;
+	f = weir_xcalloc(1, sizeof(*f));
+	f->place = p;
+	f->c = c;
+	weir_content_ref(c);
+	f->off = f->pos = first * WEIR_PAGE;
+	f->end = (last + 1) * WEIR_PAGE < c->base_size ? (last + 1) * WEIR_PAGE : c->base_size;
+	f->is_ahead = is_ahead;
+	f->hash = XXH3_createState();
+	XXH3_64bits_reset(f->hash);
+	f->sink.write = fetch_write;
+	f->job.run = fetch_run;
+	for (uint64_t i = first; i <= last; i++)
+		weir_content_page(c, i)->flags |= WEIR_P_FETCHING;
+	c->fetching++;
+	remote_submit(r, &f->job, is_ahead ? JOB_AHEAD : JOB_FETCH);
+	return WEIR_OK;
+}
+
+/* Start fetches for the absent pages of [off, end) in pieces; at most max_pieces may run on this content. */
+static enum weir_code
+plan_range(struct weir_remote *r, const struct weir_node *n, struct weir_content *c, uint64_t off, uint64_t end, uint64_t piece, unsigned max_pieces, bool is_ahead)
+{
+	uint64_t i = off / WEIR_PAGE, stop, per = piece / WEIR_PAGE;
+	enum weir_code code = WEIR_OK;
+
+	if (end > c->base_size)
+		end = c->base_size;
+	stop = (end + WEIR_PAGE - 1) / WEIR_PAGE;
+	if (!weir_store_evict(r->sy->st, end > off ? end - off : 0) && is_ahead)
+		return WEIR_OK; /* no room for guesses */
+	while (!code && i < stop) {
+		const struct weir_page *p = weir_content_page(c, i);
+		uint64_t from = i;
+
+		if (p->state != WEIR_PAGE_ABSENT || (p->flags & WEIR_P_FETCHING)) {
+			i++;
+			continue;
+		}
+		if (c->fetching >= max_pieces)
+			break;
+		while (i < stop && i - from < per) {
+			p = weir_content_page(c, i);
+			if (p->state != WEIR_PAGE_ABSENT || (p->flags & WEIR_P_FETCHING))
+				break;
+			i++;
+		}
+		code = fetch_start(r, n, c, from, i - 1, is_ahead);
+	}
+	return code;
+}
+
+static unsigned
+max_pieces(const struct weir_remote *r)
+{
+	return r->limit[JOB_FETCH] > 16 ? 16 : r->limit[JOB_FETCH];
+}
+
+static uint64_t
+piece_for(uint64_t window)
+{
+	uint64_t piece = window / 8;
+
+	return piece < PIECE_MIN ? PIECE_MIN : piece > PIECE_MAX ? PIECE_MAX : piece;
+}
+
+/* Is this read the continuation of what was read before? The kernel's read-ahead arrives a little out of order. */
+static bool
+is_sequential(const struct weir_content *c, uint64_t off)
+{
+	return off == 0 || (off + 2 * MIB >= c->ra_next && off <= c->ra_next + 2 * MIB);
+}
+
+static void
+grow_window(struct weir_content *c, uint64_t off, uint64_t len)
+{
+	if (!is_sequential(c, off)) {
+		c->ra_hits = 0;
+		c->ra_window = 0;
+		c->ra_next = off + len;
+		return;
+	}
+	if (off + len > c->ra_next)
+		c->ra_next = off + len;
+	if (c->ra_window == 0)
+		c->ra_window = WINDOW_MIN;
+	else if (++c->ra_hits % 4 == 0 && c->ra_window < WINDOW_MAX)
+		c->ra_window *= 2;
+}
+
+enum weir_code
+weir_sync_fetch(struct weir_sync *sy, const struct weir_node *n, struct weir_content *c, uint64_t off, uint64_t len, struct weir_waiter *w)
+{
+	struct weir_remote *r = weir_sync_remote(sy, c->remote);
+	enum weir_code code;
+
+	if (!r || c->is_stale || c->is_unlinked)
+		return WEIR_E_STALE;
+	if ((code = remote_usable(r)))
+		return code;
+	if (c->base_size <= SMALL_BYTES)
+		code = plan_range(r, n, c, 0, c->base_size, SMALL_BYTES, 64, false);
+	else {
+		grow_window(c, off, len);
+		/* What is asked for is never refused a piece; what is guessed is. */
+		code = plan_range(r, n, c, off, off + (c->ra_window ? len : len > RANDOM_BYTES ? len : RANDOM_BYTES),
+		    c->ra_window ? piece_for(c->ra_window) : PIECE_MIN, UINT32_MAX, false);
+		if (!code && c->ra_window)
+			code = plan_range(r, n, c, off + len, off + len + c->ra_window, piece_for(c->ra_window), max_pieces(r), false);
+	}
+	if (code)
+		return code;
+	if (w)
+		weir_wait_add(&c->waiters, w);
+	return WEIR_PENDING;
+}
+
+void
+weir_sync_ahead(struct weir_sync *sy, struct weir_content *c, uint64_t off, uint64_t len)
+{
+	struct weir_remote *r;
+	struct weir_node n;
+
+	if (c->is_complete || c->is_stale || c->base_size <= SMALL_BYTES)
+		return;
+	grow_window(c, off, len);
+	if (!c->ra_window || !(r = weir_sync_remote(sy, c->remote)) || remote_usable(r) || c->fetching >= max_pieces(r))
+		return;
+	if (!weir_node_get(sy->st, c->node, &n))
+		plan_range(r, &n, c, off + len, off + len + c->ra_window, piece_for(c->ra_window), max_pieces(r), false);
+}
+
+void
+weir_sync_fetch_all(struct weir_sync *sy, struct weir_content *c)
+{
+	struct weir_remote *r = weir_sync_remote(sy, c->remote);
+	struct weir_node n;
+
+	if (c->is_complete || c->is_stale || !r || remote_usable(r) || weir_node_get(sy->st, c->node, &n))
+		return;
+	plan_range(r, &n, c, 0, c->base_size, PIECE_MAX, max_pieces(r), false);
+}
+
+/* ---- neighbours ---- */
+
+struct neighbours {
+	struct weir_remote *r;
+	uint64_t ids[NEIGHBOURS];
+	size_t n;
+};
+
+static int
+neighbour_pick(void *arg, struct weir_node *n)
+{
+	struct neighbours *nb = arg;
+
+	/* Few known things are skipped; a whole cached directory must not be read through at each open. */
+	if (n->type == WEIR_FILE && n->rparent && !n->content && n->size && n->size <= NEIGHBOUR_BYTES)
+		nb->ids[nb->n++] = n->id;
+	return nb->n == NEIGHBOURS;
+}
+
+static void
+neighbour_fetch(struct weir_remote *r, uint64_t id)
+{
+	struct weir_store *st = r->sy->st;
+	struct weir_content *c;
+	struct weir_node n;
+
+	if (weir_node_get(st, id, &n) || n.content || weir_store_begin(st, NULL))
+		return;
+	if (weir_content_new(st, &n, false, n.rsize, &c, NULL) || weir_node_update(st, &n, NULL)) {
+		weir_store_rollback(st);
+		return;
+	}
+	if (weir_store_commit(st, NULL))
+		return;
+	plan_range(r, &n, c, 0, c->base_size, SMALL_BYTES, 64, true);
+	weir_content_put(c);
+}
+
+static struct dir_habit *
+habit_of(struct weir_remote *r, uint64_t dir)
+{
+	struct dir_habit *slot = &r->open_habits[0];
+	int64_t now = weir_now_ms();
+
+	for (unsigned i = 0; i < HABITS; i++) {
+		struct dir_habit *h = &r->open_habits[i];
+
+		if (h->dir == dir && now - h->at_ms < HABIT_MS) {
+			h->at_ms = now;
+			h->count++;
+			return h;
+		}
+		if (h->at_ms < slot->at_ms)
+			slot = h;
+	}
+	*slot = (struct dir_habit){ .dir = dir, .at_ms = now, .count = 1 };
+	return slot;
+}
+
+void
+weir_sync_neighbours(struct weir_sync *sy, const struct weir_node *n)
+{
+	struct weir_remote *r = weir_sync_remote(sy, n->remote);
+	struct neighbours nb = { .r = r };
+	struct dir_habit *h;
+	unsigned queued = 0;
+
+	if (!r || !n->parent || n->rsize > NEIGHBOUR_BYTES || (weir_backend_caps(r->be) & WEIR_CAP_LOCAL) || remote_usable(r))
+		return;
+	h = habit_of(r, n->parent);
+	if (h->count < 2)
+		return;
+	for (struct job *j = r->head[JOB_AHEAD]; j && queued < NEIGHBOURS; j = j->next)
+		queued++;
+	if (queued >= NEIGHBOURS / 2)
+		return;
+	/* From here on, or from where the last batch ended when the reader is still before it. */
+	if (h->mark < n->id || n->id + 4 * NEIGHBOURS < h->mark)
+		h->mark = n->id;
+	weir_node_children(sy->st, n->parent, h->mark, neighbour_pick, &nb);
+	if (!nb.n && h->mark > n->id)
+		return;
+	if (!nb.n) /* at the end: readers in random order have left gaps before */
+		weir_node_children(sy->st, n->parent, 0, neighbour_pick, &nb);
+	for (size_t i = 0; i < nb.n; i++) {
+		neighbour_fetch(r, nb.ids[i]);
+		h->mark = nb.ids[i];
+	}
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of sync/ share. All fields are guarded by the store's lock unless said otherwise. */
+#ifndef WEIR_SYNC_INTERNAL_H
+#define WEIR_SYNC_INTERNAL_H
+#include "../util/text.h"
+#include "sync.h"
+
+enum { JOB_PROBE, JOB_LIST, JOB_FETCH, JOB_SEND, JOB_PART, JOB_AHEAD, JOB_CLASSES };
+
+/* Work for a transfer thread. run() is called without the lock and frees the job (it is embedded in something larger). */
+struct job {
+	struct job *next;
+	unsigned kind;
+	void (*run)(struct weir_remote *, struct job *);
+};
+
+struct news {
+	struct news *next;
+	enum { NEWS_NODE, NEWS_ENTRY, NEWS_DELETED } kind;
+	uint64_t node, child;
+	bool is_data;
+	char name[WEIR_NAME_MAX + 1];
+};
+
+/* A send under way; what must not overlap with it is found by these ids. */
+#define CHAIN_MAX 64
+struct send {
+	struct send *next;
+	uint64_t node;
+	uint64_t from_dir, to_dir;			/* the two remote directories it touches */
+	char from_name[WEIR_RNAME_MAX + 1], to_name[WEIR_RNAME_MAX + 1];
+	uint64_t chain[CHAIN_MAX];			/* remote ancestors of both places */
+	unsigned nchain;
+	bool is_dir;
+};
+
+/* A listing under way, shallow or deep. */
+struct listing {
+	struct listing *next;
+	struct job job;
+	uint64_t dir;
+	bool is_deep, is_background;
+	int64_t started_ms;
+	struct weir_waitq waiters;
+	char **touched;					/* "DIR/NAME" of what our own operations changed meanwhile */
+	size_t ntouched;
+};
+
+struct dir_habit { uint64_t dir; int64_t at_ms; unsigned count; uint64_t mark; };
+#define HABITS 16
+
+struct weir_remote {
+	struct weir_sync *sy;
+	const struct weir_remote_conf *conf;
+	struct weir_backend *be;
+	uint64_t id, root;
+	enum weir_remote_state state;
+	char error[256];
+	int64_t probed_ms;				/* monotonic, last probe's end */
+	bool is_probing;
+	struct weir_usage usage;			/* as the server said last, kept up with what we sent since */
+	int64_t usage_ms;
+	struct weir_cancel cancel;			/* of everything, at the end */
+
+	struct job *head[JOB_CLASSES], **tail[JOB_CLASSES];
+	unsigned running[JOB_CLASSES], limit[JOB_CLASSES];
+	unsigned nthreads, idle, max_threads;
+	pthread_cond_t work, gone;
+
+	struct news *news, **news_tail;
+	pthread_t news_thread;
+	pthread_cond_t news_cond;
+	bool has_news_thread;
+
+	struct listing *listings;
+	struct dir_habit list_habits[HABITS], open_habits[HABITS];
+
+	struct send *sends;
+	bool is_kicked;
+	int64_t next_due_ms;				/* wall clock of the earliest journal row that waits for its time */
+	struct weir_waitq sent;
+	uint64_t sent_bytes;
+	bool wants_walk;				/* background listing for the sums */
+	char *root_version;				/* DIR_VERSION: last seen, for the watch */
+	int64_t watched_ms;
+	bool is_watching;
+};
+
+struct weir_sync {
+	struct weir_store *st;
+	const struct weir_conf *conf;
+	struct weir_sync_hooks hooks;
+	struct weir_http *http;
+	struct weir_remote **remotes;
+	size_t nremotes;
+	pthread_t timer;
+	pthread_cond_t timer_cond;
+	bool has_timer, is_stopping;
+};
+
+/* remote.c */
+void remote_submit(struct weir_remote *, struct job *, unsigned kind);
+void remote_submit_first(struct weir_remote *, struct job *, unsigned kind);
+/* A backend call ended: keep the state of the remote right. Lock held. */
+void remote_note(struct weir_remote *, enum weir_code, const char *sentence);
+/* Can it be asked now? WEIR_OK, DOWN or AUTH. Lock held. */
+enum weir_code remote_usable(const struct weir_remote *);
+void remote_probe(struct weir_remote *);
+void news_node(struct weir_remote *, uint64_t node, bool is_data);
+void news_entry(struct weir_remote *, uint64_t parent, const char *name);
+void news_deleted(struct weir_remote *, uint64_t parent, uint64_t child, const char *name);
+/* Owned copies of where a node is at the remote. false: it is not there. Lock held. */
+struct place { char *path, *id, *parent_id, *version; };
+bool place_of(struct weir_store *, const struct weir_node *, struct place *);
+/* The place NAME in directory node dir. */
+bool place_in(struct weir_store *, uint64_t dir, const char *rname, struct place *);
+void place_where(const struct place *, struct weir_where *);
+void place_free(struct place *);
+
+/* list.c */
+void list_touch(struct weir_remote *, uint64_t dir, const char *rname);
+void list_watch(struct weir_remote *);
+void list_walk(struct weir_remote *);
+
+/* merge.c: what one entry of a listing means for the tree. Lock held, transaction open. */
+struct merge {
+	struct weir_remote *r;
+	struct listing *l;
+	uint64_t dir;					/* the node listed */
+	uint64_t max_id;				/* nodes made later are no evidence of removal */
+	bool was_listed;
+	uint64_t *seen;
+	size_t nseen, seen_cap;
+	bool is_changed;				/* something in the directory differs: its cached listing in the kernel is old */
+};
+/* *node: the entry's node (0: nothing to show). *stale_dir: a directory whose version differs from what we had. */
+enum weir_code merge_entry(struct merge *, const char *rname, const struct weir_stat *, uint64_t *node, bool *stale_dir, struct weir_err *);
+/* The listing of m->dir is whole: what it did not show is gone. */
+enum weir_code merge_end(struct merge *, const char *self_version, struct weir_err *);
+/* The remote says this node is another version now, or gone (st NULL). */
+enum weir_code merge_changed(struct weir_remote *, struct weir_node *, const struct weir_stat *, struct weir_err *);
+
+/* send.c, send_file.c, send_dir.c */
+void send_schedule(struct weir_remote *);
+struct send_job {
+	struct job job;
+	struct send send;
+	struct weir_node node;				/* as it was when the work began */
+	struct place from, to;				/* owned */
+	enum { SEND_MKDIR, SEND_PUT, SEND_MOVE, SEND_REMOVE, SEND_META } op;
+	uint64_t replaced;				/* MOVE: tombstone whose place it takes */
+};
+enum weir_code send_put(struct weir_remote *, struct send_job *, struct weir_err *);
+enum weir_code send_move(struct weir_remote *, struct send_job *, struct weir_err *);
+/* The local version steps aside as NAME (conflict HOST DATE).EXT and the name shows theirs (NULL: it is gone there, ours becomes new). Lock held. */
+enum weir_code send_conflict(struct weir_remote *, struct send_job *, const struct weir_stat *theirs, struct weir_err *);
+
+#endif

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Draining the journal: which node can be sent now, as what, and what becomes of its row.
+ *
+ * What has to be done follows from the difference of a node's two places:
+ *
+ *   here | there | differs           | operation
+ *   no   | no    |                   | forget the node
+ *   no   | yes   |                   | REMOVE (a directory: when no node has its remote place below it)
+ *   yes  | no    |                   | MKDIR or PUT, once the parent is there and the name is free
+ *   yes  | yes   | place             | MOVE
+ *   yes  | yes   | content           | PUT, naming the version it replaces
+ *   yes  | yes   | metadata          | META
+ *
+ * Rows are looked at in order, but an operation only waits for what it would collide with: a running operation on the same node, on one
+ * of its two names, on an ancestor or a descendant. A file that takes the name of an unlinked one takes its remote identity too: one new
+ * revision instead of delete and create. A ring of renames is opened by moving one node to a temporary name. */
+#include "config.h"
+
+#include "internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LOOK_AT 300	/* rows a pass */
+
+static int64_t
+wall_ms(void)
+{
+	return weir_wall_ns() / 1000000;
+}
+
+bool
+weir_sync_is_sending(struct weir_remote *r, uint64_t node)
+{
+	for (struct send *s = r->sends; s; s = s->next)
+		if (s->node == node)
+			return true;
+	return false;
+}
+
+void
+weir_sync_wait_sent(struct weir_remote *r, struct weir_waiter *w)
+{
+	weir_wait_add(&r->sent, w);
+}
+
+void
+weir_sync_kick(struct weir_remote *r)
+{
+	r->is_kicked = true;
+	if (!r->sy->is_stopping)
+		pthread_cond_signal(&r->sy->timer_cond);
+}
+
+/* ---- what collides ---- */
+
+static void
+chain_add(struct weir_store *st, struct send *s, uint64_t dir)
+{
+	struct weir_node n;
+
+	while (dir && s->nchain < CHAIN_MAX) {
+		for (unsigned i = 0; i < s->nchain; i++)
+			if (s->chain[i] == dir)
+				return;
+		s->chain[s->nchain++] = dir;
+		if (weir_node_get(st, dir, &n))
+			return;
+		dir = n.rparent;
+	}
+}
+
+static bool
+in_chain(const struct send *s, uint64_t node)
+{
+	for (unsigned i = 0; i < s->nchain; i++)
+		if (s->chain[i] == node)
+			return true;
+	return false;
+}
+
+static bool
+has_slot(const struct send *s, uint64_t dir, const char *name)
+{
+	return dir && ((s->from_dir == dir && strcmp(s->from_name, name) == 0) || (s->to_dir == dir && strcmp(s->to_name, name) == 0));
+}
+
+static bool
+collides(struct weir_remote *r, const struct send *a)
+{
+	for (struct send *b = r->sends; b; b = b->next) {
+		if (b->node == a->node || has_slot(b, a->from_dir, a->from_name) || has_slot(b, a->to_dir, a->to_name))
+			return true;
+		if ((b->is_dir && in_chain(a, b->node)) || (a->is_dir && in_chain(b, a->node)))
+			return true;
+	}
+	return false;
+}
+
+/* ---- deciding ---- */
+
+static bool
+is_filelike(const struct weir_node *n)
+{
+	return n->type == WEIR_FILE || n->type == WEIR_LINK;
+}
+
+/* In a transaction: the unlinked node's remote identity goes to the node that has its name now. */
+static enum weir_code
+hand_over(struct weir_remote *r, struct weir_node *from, struct weir_node *to, struct weir_err *err)
+{
+	struct weir_store *st = r->sy->st;
+	enum weir_code code;
+
+	to->rsize = from->rsize;
+	snprintf(to->rid, sizeof(to->rid), "%s", from->rid);
+	snprintf(to->rversion, sizeof(to->rversion), "%s", from->rversion);
+	to->rparent = from->rparent;
+	snprintf(to->rname, sizeof(to->rname), "%s", from->rname);
+	to->flags |= WEIR_N_CONTENT;
+	from->rparent = 0;
+	from->rsize = 0;
+	if ((code = weir_node_update(st, from, err)) || (code = weir_node_update(st, to, err)))
+		return code;
+	if ((code = weir_journal_drop(st, from->id, err)))
+		return code;
+	if (r->sy->hooks.is_open(r->sy->hooks.arg, from->id))
+		return WEIR_OK;
+	return weir_node_delete(st, from->id, err);
+}
+
+static bool
+hand_over_now(struct weir_remote *r, struct weir_node *from, struct weir_node *to)
+{
+	struct weir_store *st = r->sy->st;
+
+	if (weir_store_begin(st, NULL))
+		return false;
+	if (hand_over(r, from, to, NULL)) {
+		weir_store_rollback(st);
+		return false;
+	}
+	return weir_store_commit(st, NULL) == WEIR_OK;
+}
+
+/* Does the chain of "who sits where I want to go" lead back to n? */
+static bool
+is_ring(struct weir_remote *r, const struct weir_node *n, struct weir_node m)
+{
+	char rname[WEIR_RNAME_MAX + 1];
+
+	for (int i = 0; i < 64; i++) {
+		if (m.id == n->id)
+			return true;
+		if (!m.parent || !weir_remote_rname(r, m.type, m.name, rname) || weir_node_remote_child(r->sy->st, m.parent, rname, &m))
+			return false;
+	}
+	return false;
+}
+
+static bool
+is_below(struct weir_store *st, uint64_t dir, uint64_t maybe_above)
+{
+	struct weir_node n;
+
+	for (int i = 0; i < 4096 && dir; i++) {
+		if (dir == maybe_above)
+			return true;
+		if (weir_node_get(st, dir, &n))
+			return false;
+		dir = n.rparent;
+	}
+	return false;
+}
+
+static bool
+parent_is_there(struct weir_remote *r, uint64_t parent)
+{
+	struct weir_node p;
+
+	if (weir_node_get(r->sy->st, parent, &p))
+		return false;
+	if ((p.flags & WEIR_N_ROOT) || p.rparent)
+		return true;
+	if (!weir_journal_get(r->sy->st, parent, NULL) && !weir_store_begin(r->sy->st, NULL)) {
+		if (weir_journal_put(r->sy->st, parent, r->id, 0, NULL))
+			weir_store_rollback(r->sy->st);
+		else
+			weir_store_commit(r->sy->st, NULL);
+	}
+	return false;
+}
+
+enum decision { DECIDE_START, DECIDE_LATER, DECIDE_AGAIN, DECIDE_DROP };
+
+static enum decision
+decide_remove(struct weir_remote *r, struct send_job *j)
+{
+	struct weir_node *n = &j->node, taker;
+
+	j->op = SEND_REMOVE;
+	if (n->type == WEIR_DIR)
+		return weir_node_has_remote_child(r->sy->st, n->id) ? DECIDE_LATER : DECIDE_START;
+	/* Somebody has its name already and is not there yet: that one will be a new revision. */
+	if (n->type == WEIR_FILE && !weir_node_child(r->sy->st, n->rparent, n->rname, &taker) && taker.type == WEIR_FILE && !taker.rparent &&
+	    !weir_sync_is_sending(r, taker.id))
+		return hand_over_now(r, n, &taker) ? DECIDE_DROP : DECIDE_LATER;
+	return DECIDE_START;
+}
+
+static enum decision
+decide_place(struct weir_remote *r, struct send_job *j)
+{
+	struct weir_store *st = r->sy->st;
+	struct weir_node *n = &j->node, m;
+	bool is_new = !n->rparent;
+
+	j->op = !is_new ? SEND_MOVE : n->type == WEIR_DIR ? SEND_MKDIR : SEND_PUT;
+	j->send.to_dir = n->parent;
+	if (!weir_remote_rname(r, n->type, n->name, j->send.to_name) || !parent_is_there(r, n->parent))
+		return DECIDE_LATER;
+	if (n->type == WEIR_DIR && !is_new && is_below(st, n->parent, n->id))
+		return DECIDE_LATER;
+	if (weir_node_remote_child(st, n->parent, j->send.to_name, &m))
+		return DECIDE_START;
+	if (weir_sync_is_sending(r, m.id))
+		return DECIDE_LATER;
+	if (!m.parent && is_filelike(&m) && is_filelike(n)) {
+		if (is_new)
+			return hand_over_now(r, &m, n) ? DECIDE_AGAIN : DECIDE_LATER;
+		j->replaced = m.id;
+		return DECIDE_START;
+	}
+	if (!is_new && m.parent && is_ring(r, n, m)) {
+		j->send.to_dir = n->rparent;
+		snprintf(j->send.to_name, sizeof(j->send.to_name), ".weir-swap-%llu", (unsigned long long)n->id);
+		return DECIDE_START;
+	}
+	return DECIDE_LATER;
+}
+
+static enum decision
+decide(struct weir_remote *r, struct send_job *j)
+{
+	struct weir_node *n = &j->node;
+	char rname[WEIR_RNAME_MAX + 1];
+
+	if (n->flags & (WEIR_N_LOCAL | WEIR_N_ROOT))
+		return DECIDE_DROP;
+	if (n->rparent) {
+		j->send.from_dir = n->rparent;
+		snprintf(j->send.from_name, sizeof(j->send.from_name), "%s", n->rname);
+	}
+	if (!n->parent)
+		return n->rparent ? decide_remove(r, j) : DECIDE_DROP;
+	if (!weir_remote_rname(r, n->type, n->name, rname))
+		rname[0] = 0;
+	if (!n->rparent || n->rparent != n->parent || strcmp(n->rname, rname) != 0)
+		return decide_place(r, j);
+	j->send.to_dir = n->rparent;
+	snprintf(j->send.to_name, sizeof(j->send.to_name), "%s", n->rname);
+	if (n->flags & WEIR_N_CONTENT) {
+		j->op = SEND_PUT;
+		return DECIDE_START;
+	}
+	if (n->flags & WEIR_N_META) {
+		j->op = SEND_META;
+		return DECIDE_START;
+	}
+	return DECIDE_DROP;
+}
+
+/* ---- what becomes of it ---- */
+
+static void
+drop_row(struct weir_remote *r, const struct weir_node *n)
+{
+	struct weir_store *st = r->sy->st;
+	bool is_dead = !n->parent && !n->rparent && !(n->flags & WEIR_N_ROOT);
+	enum weir_code code;
+
+	if (weir_store_begin(st, NULL))
+		return;
+	if (is_dead && !r->sy->hooks.is_open(r->sy->hooks.arg, n->id))
+		code = weir_node_delete(st, n->id, NULL);
+	else
+		code = weir_journal_drop(st, n->id, NULL);
+	if (code)
+		weir_store_rollback(st);
+	else
+		weir_store_commit(st, NULL);
+	weir_wake_all(&r->sent, WEIR_OK);
+}
+
+static int64_t
+next_try_ms(enum weir_code code, uint32_t attempts)
+{
+	int64_t wait;
+
+	if (code == WEIR_E_BUSY) /* only waits for something here */
+		return wall_ms() + 200;
+	if (!weir_code_retry(code))
+		return wall_ms() + 300000;
+	wait = 1000ll << (attempts > 6 ? 6 : attempts);
+	return wall_ms() + wait;
+}
+
+static void
+send_failed(struct weir_remote *r, struct send_job *j, enum weir_code code, const struct weir_err *err)
+{
+	struct weir_store *st = r->sy->st;
+	struct weir_journal_row row;
+
+	if (code == WEIR_E_CANCELED || !weir_journal_get(st, j->node.id, &row) || weir_store_begin(st, NULL))
+		return;
+	if (code != WEIR_E_BUSY)
+		weir_log(WEIR_LOG_WARN, "remote '%s': sending '%s': %s", r->conf->name, j->to.path ? j->to.path : j->from.path, weir_err_text(err, code));
+	if (code == WEIR_E_BUSY ? weir_journal_put(st, j->node.id, r->id, next_try_ms(code, 0), NULL) :
+	    weir_journal_fail(st, j->node.id, next_try_ms(code, row.attempts), code, weir_err_text(err, code), NULL))
+		weir_store_rollback(st);
+	else
+		weir_store_commit(st, NULL);
+}
+
+static void
+send_run(struct weir_remote *r, struct job *job)
+{
+	struct send_job *j = (struct send_job *)((char *)job - offsetof(struct send_job, job));
+	struct weir_store *st = r->sy->st;
+	struct weir_err err = { 0 };
+	enum weir_code code = WEIR_E_CANCELED;
+	struct send **p;
+
+	if (!r->cancel.is_set)
+		code = j->op == SEND_PUT || j->op == SEND_META ? send_put(r, j, &err) : send_move(r, j, &err);
+	weir_store_lock(st);
+	if (code != WEIR_E_BUSY)
+		remote_note(r, code, code ? weir_err_text(&err, code) : NULL);
+	for (p = &r->sends; *p != &j->send; p = &(*p)->next)
+		;
+	*p = j->send.next;
+	if (code)
+		send_failed(r, j, code, &err);
+	weir_wake_all(&r->sent, WEIR_OK);
+	r->is_kicked = true;
+	send_schedule(r);
+	weir_store_unlock(st);
+	place_free(&j->from);
+	place_free(&j->to);
+	free(j);
+}
+
+static bool
+send_places(struct weir_remote *r, struct send_job *j)
+{
+	struct weir_store *st = r->sy->st;
+
+	if (j->send.from_dir && !place_of(st, &j->node, &j->from))
+		return false;
+	return !j->send.to_dir || j->op == SEND_REMOVE || place_in(st, j->send.to_dir, j->send.to_name, &j->to);
+}
+
+static void
+try_row(struct weir_remote *r, uint64_t node)
+{
+	struct weir_store *st = r->sy->st;
+	struct send_job *j = weir_xcalloc(1, sizeof(*j));
+	enum decision d = DECIDE_AGAIN;
+
+	if (weir_node_get(st, node, &j->node)) {
+		j->node.id = node;
+		j->node.parent = j->node.rparent = 0;
+		drop_row(r, &j->node);
+		free(j);
+		return;
+	}
+	for (int i = 0; i < 3 && d == DECIDE_AGAIN; i++)
+		d = decide(r, j);
+	if (d == DECIDE_DROP)
+		drop_row(r, &j->node);
+	if (d != DECIDE_START) {
+		free(j);
+		return;
+	}
+	j->send.node = node;
+	j->send.is_dir = j->node.type == WEIR_DIR;
+	chain_add(st, &j->send, j->send.from_dir);
+	chain_add(st, &j->send, j->send.to_dir);
+	if (collides(r, &j->send) || !send_places(r, j)) {
+		place_free(&j->from);
+		place_free(&j->to);
+		free(j);
+		return;
+	}
+	j->send.next = r->sends;
+	r->sends = &j->send;
+	j->job.run = send_run;
+	remote_submit(r, &j->job, JOB_SEND);
+}
+
+void
+send_schedule(struct weir_remote *r)
+{
+	struct weir_store *st = r->sy->st;
+	uint64_t nodes[LOOK_AT];
+	unsigned busy = 0;
+	int64_t now = wall_ms();
+	sqlite3_stmt *s;
+	int n = 0;
+
+	if ((!r->is_kicked && now < r->next_due_ms) || remote_usable(r) || r->sy->is_stopping || r->state == WEIR_REMOTE_CONNECTING)
+		return;
+	for (struct send *x = r->sends; x; x = x->next)
+		busy++;
+	if (busy >= r->limit[JOB_SEND])
+		return;
+	r->is_kicked = false;
+	s = weir_store_stmt(st, "SELECT node FROM journal WHERE remote=? AND due<=? ORDER BY seq LIMIT ?");
+	sqlite3_bind_int64(s, 1, (int64_t)r->id);
+	sqlite3_bind_int64(s, 2, now);
+	sqlite3_bind_int(s, 3, LOOK_AT);
+	while (n < LOOK_AT && sqlite3_step(s) == SQLITE_ROW)
+		nodes[n++] = (uint64_t)sqlite3_column_int64(s, 0);
+	sqlite3_reset(s);
+	for (int i = 0; i < n; i++) {
+		unsigned now_busy = 0;
+
+		for (struct send *x = r->sends; x; x = x->next)
+			now_busy++;
+		if (now_busy >= r->limit[JOB_SEND])
+			break;
+		if (!weir_sync_is_sending(r, nodes[i]))
+			try_row(r, nodes[i]);
+	}
+	s = weir_store_stmt(st, "SELECT coalesce(min(due),?) FROM journal WHERE remote=? AND due>?");
+	sqlite3_bind_int64(s, 1, now + 3600000);
+	sqlite3_bind_int64(s, 2, (int64_t)r->id);
+	sqlite3_bind_int64(s, 3, now);
+	r->next_due_ms = sqlite3_step(s) == SQLITE_ROW ? sqlite3_column_int64(s, 0) : now + 1000;
+	sqlite3_reset(s);
+	if (n && r->next_due_ms > now + 1000) /* what was blocked is looked at again soon */
+		r->next_due_ms = now + 1000;
+}

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sending what is not content: new directories, renames, removals.
+ *
+ * A storage without directory moves gets one idempotent step per object: copy naming the version, check, delete. The node's own remote place changes
+ * when the last one is done, so a crash in between starts the same walk again and finds what is left. */
+#include "config.h"
+
+#include "internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct move {
+	struct weir_remote *r;
+	struct send_job *j;
+	struct weir_ctx ctx;
+};
+
+/* ---- settling (lock not held) ---- */
+
+static enum weir_code
+settle_remove(struct move *m, struct weir_err *err)
+{
+	struct weir_store *st = m->r->sy->st;
+	struct weir_node n;
+	enum weir_code r;
+
+	weir_store_lock(st);
+	if (!(r = weir_store_begin(st, err))) {
+		if (!(r = weir_node_get(st, m->j->node.id, &n))) {
+			if (m->r->usage.has_used)
+				m->r->usage.used -= n.rsize < m->r->usage.used ? n.rsize : m->r->usage.used;
+			list_touch(m->r, n.rparent, n.rname);
+			n.rparent = 0;
+			n.rname[0] = n.rid[0] = n.rversion[0] = 0;
+			n.rsize = 0;
+			r = weir_node_update(st, &n, err);
+			if (!r) /* the scheduler forgets it, or sends it anew if it was given a name again */
+				r = weir_journal_put(st, n.id, m->r->id, 0, err);
+		}
+		if (r)
+			weir_store_rollback(st);
+		else
+			r = weir_store_commit(st, err);
+	}
+	weir_store_unlock(st);
+	return r;
+}
+
+/* A tombstone whose place was taken by a rename over it. */
+static enum weir_code
+settle_replaced(struct move *m, struct weir_err *err)
+{
+	struct weir_store *st = m->r->sy->st;
+	struct weir_node n;
+	enum weir_code r;
+
+	if (!m->j->replaced || weir_node_get(st, m->j->replaced, &n))
+		return WEIR_OK;
+	if (m->r->usage.has_used)
+		m->r->usage.used -= n.rsize < m->r->usage.used ? n.rsize : m->r->usage.used;
+	n.rparent = 0;
+	n.rsize = 0;
+	if ((r = weir_node_update(st, &n, err)))
+		return r;
+	return weir_journal_put(st, n.id, m->r->id, 0, err);
+}
+
+static enum weir_code
+settle_place(struct move *m, const struct weir_stat *got, bool is_new, struct weir_err *err)
+{
+	struct weir_store *st = m->r->sy->st;
+	struct send_job *j = m->j;
+	struct weir_node n;
+	enum weir_code r;
+
+	weir_store_lock(st);
+	if ((r = weir_store_begin(st, err)))
+		goto out;
+	if (!(r = settle_replaced(m, err)) && !(r = weir_node_get(st, j->node.id, &n))) {
+		if (n.rparent)
+			list_touch(m->r, n.rparent, n.rname);
+		list_touch(m->r, j->send.to_dir, j->send.to_name);
+		n.rparent = j->send.to_dir;
+		snprintf(n.rname, sizeof(n.rname), "%s", j->send.to_name);
+		if (got->id)
+			snprintf(n.rid, sizeof(n.rid), "%s", got->id);
+		if (n.type != WEIR_DIR && got->version)
+			snprintf(n.rversion, sizeof(n.rversion), "%s", got->version);
+		if (is_new)
+			n.listed_ms = weir_wall_ns() / 1000000;
+		r = weir_node_update(st, &n, err);
+		if (!r)
+			r = weir_journal_put(st, n.id, m->r->id, 0, err);
+	}
+	if (r)
+		weir_store_rollback(st);
+	else
+		r = weir_store_commit(st, err);
+out:
+	weir_store_unlock(st);
+	return r;
+}
+
+/* ---- undoing what the remote forbids ---- */
+
+/* A removal or rename that named a version the remote does not have any more: the remote's stays, the tree shows it again. */
+static enum weir_code
+undo(struct move *m, const char *what, struct weir_err *err)
+{
+	struct weir_store *st = m->r->sy->st;
+	struct weir_buf path = WEIR_BUF(1 << 20);
+	struct weir_node n, up, other;
+	enum weir_code r;
+
+	weir_store_lock(st);
+	if ((r = weir_store_begin(st, err)))
+		goto out;
+	if (!(r = weir_node_get(st, m->j->node.id, &n))) {
+		uint64_t dir = n.rparent;
+		uint64_t old_parent = n.parent;
+
+		weir_node_local_path(st, n.id, &path);
+		weir_report_add(st, "undone", weir_buf_str(&path), what, NULL);
+		if (n.type == WEIR_DIR && weir_node_child(st, n.rparent, n.rname, &other)) {
+			n.parent = n.rparent;
+			snprintf(n.name, sizeof(n.name), "%.255s", n.rname);
+			n.listed_ms = 0;
+		} else if (n.type == WEIR_DIR || !n.parent) {
+			n.rparent = 0; /* forgotten here; the listing below brings what is there */
+			n.rsize = 0;
+		} else {
+			/* A renamed file: its bytes stay under the new name as a new file when all of them are here, else it goes back. */
+			n.rparent = 0;
+			n.rname[0] = n.rid[0] = n.rversion[0] = 0;
+			n.rsize = 0;
+			n.flags |= WEIR_N_CONTENT;
+		}
+		r = weir_node_update(st, &n, err);
+		if (!r)
+			r = weir_journal_put(st, n.id, m->r->id, 0, err);
+		if (!r && !weir_node_get(st, dir, &up)) {
+			up.listed_ms = up.listed_ms ? 1 : 0;
+			r = weir_node_update(st, &up, err);
+			news_node(m->r, dir, true);
+		}
+		if (old_parent)
+			news_node(m->r, old_parent, true);
+	}
+	if (r)
+		weir_store_rollback(st);
+	else
+		r = weir_store_commit(st, err);
+out:
+	weir_store_unlock(st);
+	weir_buf_free(&path);
+	return r ? r : WEIR_E_BUSY;
+}
+
+/* A file that was changed on the remote and renamed here: take the new version along. */
+static enum weir_code
+move_newer(struct move *m, struct weir_err *err)
+{
+	struct weir_store *st = m->r->sy->st;
+	struct weir_stat now = { 0 };
+	struct weir_where where;
+	struct weir_node n;
+	enum weir_code r;
+
+	place_where(&m->j->from, &where);
+	where.version = NULL;
+	r = m->r->be->ops->stat(m->r->be, &m->ctx, &where, &now, err);
+	if (r == WEIR_E_NOENT)
+		return undo(m, "it was removed on the remote while it was renamed here; what is cached is kept under the new name", err);
+	if (r)
+		return r;
+	weir_store_lock(st);
+	if (!(r = weir_store_begin(st, err))) {
+		if (!(r = weir_node_get(st, m->j->node.id, &n))) {
+			if (n.flags & WEIR_N_CONTENT) { /* changed on both sides: the rename goes on, the upload will meet the conflict */
+				n.flags |= WEIR_N_CONTENT;
+			} else if (n.content && !m->r->sy->hooks.is_open(m->r->sy->hooks.arg, n.id)) {
+				r = weir_content_drop(st, &n, err);
+			}
+			if (!(n.flags & WEIR_N_CONTENT)) {
+				n.size = n.rsize = now.size;
+				news_node(m->r, n.id, true);
+			}
+			snprintf(n.rversion, sizeof(n.rversion), "%s", now.version ? now.version : "");
+			if (!r)
+				r = weir_node_update(st, &n, err);
+		}
+		if (r)
+			weir_store_rollback(st);
+		else
+			r = weir_store_commit(st, err);
+	}
+	weir_store_unlock(st);
+	weir_stat_free(&now);
+	return r ? r : WEIR_E_BUSY;
+}
+
+/* Somebody else has put something where this node goes. */
+static enum weir_code
+move_target_taken(struct move *m, struct weir_err *err)
+{
+	struct weir_store *st = m->r->sy->st;
+	struct weir_stat theirs = { 0 };
+	struct weir_where where;
+	enum weir_code r;
+
+	place_where(&m->j->to, &where);
+	r = m->r->be->ops->stat(m->r->be, &m->ctx, &where, &theirs, err);
+	if (r == WEIR_E_NOENT)
+		return WEIR_E_BUSY;
+	if (r)
+		return r;
+	weir_store_lock(st);
+	/* Its content may not be here: then it must keep its remote place, only the name steps aside. */
+	{
+		uint64_t rparent = m->j->node.rparent;
+		struct weir_node n, before = m->j->node;
+
+		r = send_conflict(m->r, m->j, &theirs, err);
+		if (!r && rparent && !weir_node_get(st, before.id, &n) && !weir_store_begin(st, NULL)) {
+			n.rparent = before.rparent;
+			n.rsize = before.rsize;
+			snprintf(n.rname, sizeof(n.rname), "%s", before.rname);
+			snprintf(n.rid, sizeof(n.rid), "%s", before.rid);
+			snprintf(n.rversion, sizeof(n.rversion), "%s", before.rversion);
+			if (weir_node_update(st, &n, NULL))
+				weir_store_rollback(st);
+			else
+				weir_store_commit(st, NULL);
+		}
+	}
+	weir_store_unlock(st);
+	weir_stat_free(&theirs);
+	return r ? r : WEIR_E_BUSY;
+}
+
+/* ---- directories object by object ---- */
+
+struct deep_move {
+	struct move *m;
+	struct place *items;
+	char **versions;
+	bool *dirs;
+	size_t n, cap;
+};
+
+static enum weir_code
+deep_collect(void *arg, const struct weir_stat *st, struct weir_err *err)
+{
+	struct deep_move *d = arg;
+
+	if (d->n == d->cap) {
+		d->cap = d->cap ? d->cap * 2 : 256;
+		d->items = weir_xrealloc(d->items, d->cap, sizeof(*d->items));
+		d->dirs = weir_xrealloc(d->dirs, d->cap, sizeof(*d->dirs));
+	}
+	d->items[d->n] = (struct place){ .path = weir_xstrdup(st->path), .id = weir_xstrdup(st->id), .version = weir_xstrdup(st->version) };
+	d->dirs[d->n++] = st->type == WEIR_DIR;
+	return WEIR_OK;
+}
+
+/* The moved object's new version belongs into the row of its node. Lock not held. */
+static void
+deep_note_version(struct move *m, const char *rel, const struct weir_stat *got)
+{
+	struct weir_store *st = m->r->sy->st;
+	uint64_t dir = m->j->node.id;
+	struct weir_node n;
+	char name[WEIR_RNAME_MAX + 1];
+
+	if (!got->version)
+		return;
+	weir_store_lock(st);
+	for (const char *slash; (slash = strchr(rel, '/')); rel = slash + 1) {
+		snprintf(name, sizeof(name), "%.*s", (int)(slash - rel), rel);
+		if (weir_node_remote_child(st, dir, name, &n))
+			goto out;
+		dir = n.id;
+	}
+	if (!weir_node_remote_child(st, dir, rel, &n) && strcmp(n.rversion, got->version) != 0 && !weir_store_begin(st, NULL)) {
+		snprintf(n.rversion, sizeof(n.rversion), "%s", got->version);
+		if (weir_node_update(st, &n, NULL))
+			weir_store_rollback(st);
+		else
+			weir_store_commit(st, NULL);
+	}
+out:
+	weir_store_unlock(st);
+}
+
+static enum weir_code
+deep_one(struct deep_move *d, size_t i, struct weir_err *err)
+{
+	struct move *m = d->m;
+	struct weir_backend *be = m->r->be;
+	WEIR_AUTO(weir_freep) char *from = weir_path_join(m->j->from.path, d->items[i].path);
+	WEIR_AUTO(weir_freep) char *to = weir_path_join(m->j->to.path, d->items[i].path);
+	struct weir_where wf = { .path = from, .id = d->items[i].id, .version = d->items[i].version }, wt = { .path = to };
+	struct weir_stat got = { 0 };
+	enum weir_code r;
+
+	if (d->dirs[i]) {
+		r = be->ops->mkdir(be, &m->ctx, &wt, &got, err);
+		if (r == WEIR_E_EXIST)
+			r = WEIR_OK;
+	} else if (be->ops->move)
+		r = be->ops->move(be, &m->ctx, &wf, &wt, false, &got, err);
+	else if (be->ops->copy) {
+		r = be->ops->copy(be, &m->ctx, &wf, &wt, &got, err);
+		if (!r)
+			r = be->ops->remove(be, &m->ctx, &wf, false, err);
+	} else
+		r = weir_err_set(err, WEIR_E_NOTSUP, "the storage cannot rename");
+	if (!r && !d->dirs[i])
+		deep_note_version(m, d->items[i].path, &got);
+	weir_stat_free(&got);
+	return r == WEIR_E_NOENT || r == WEIR_E_CHANGED ? WEIR_E_LOCKED : r; /* somebody is at work in there: look again */
+}
+
+static enum weir_code
+move_deep(struct move *m, struct weir_stat *got, struct weir_err *err)
+{
+	struct deep_move d = { .m = m };
+	struct weir_backend *be = m->r->be;
+	struct weir_where from, to;
+	enum weir_code r;
+
+	place_where(&m->j->from, &from);
+	place_where(&m->j->to, &to);
+	from.version = to.version = NULL;
+	r = be->ops->list(be, &m->ctx, &from, WEIR_LIST_DEEP, deep_collect, &d, NULL, err);
+	if (!r) {
+		r = be->ops->mkdir(be, &m->ctx, &to, got, err);
+		if (r == WEIR_E_EXIST)
+			r = WEIR_OK;
+	}
+	for (size_t i = 0; !r && i < d.n; i++)
+		r = deep_one(&d, i, err);
+	for (size_t i = d.n; !r && i-- > 0;)
+		if (d.dirs[i]) {
+			WEIR_AUTO(weir_freep) char *path = weir_path_join(m->j->from.path, d.items[i].path);
+			struct weir_where w = { .path = path };
+
+			r = be->ops->remove(be, &m->ctx, &w, true, err);
+			if (r == WEIR_E_NOENT)
+				r = WEIR_OK;
+		}
+	if (!r) {
+		r = be->ops->remove(be, &m->ctx, &from, true, err);
+		if (r == WEIR_E_NOENT)
+			r = WEIR_OK;
+	}
+	for (size_t i = 0; i < d.n; i++)
+		place_free(&d.items[i]);
+	free(d.items);
+	free(d.dirs);
+	return r == WEIR_E_NOTEMPTY ? WEIR_E_LOCKED : r;
+}
+
+/* ---- the operations ---- */
+
+static enum weir_code
+do_remove(struct move *m, struct weir_err *err)
+{
+	struct weir_backend *be = m->r->be;
+	bool is_dir = m->j->node.type == WEIR_DIR;
+	struct weir_where w;
+	enum weir_code r;
+
+	place_where(&m->j->from, &w);
+	if (is_dir)
+		w.version = NULL;
+	r = be->ops->remove(be, &m->ctx, &w, is_dir, err);
+	if (r == WEIR_E_NOENT)
+		r = WEIR_OK;
+	if (r == WEIR_E_CHANGED)
+		return undo(m, "it was removed here and changed on the remote; the remote's version stays", err);
+	if (r == WEIR_E_NOTEMPTY)
+		return undo(m, "the directory was removed here, but something new is in it on the remote; it stays", err);
+	return r ? r : settle_remove(m, err);
+}
+
+static enum weir_code
+do_mkdir(struct move *m, struct weir_stat *got, struct weir_err *err)
+{
+	struct weir_where w;
+	enum weir_code r;
+
+	place_where(&m->j->to, &w);
+	r = m->r->be->ops->mkdir(m->r->be, &m->ctx, &w, got, err);
+	if (r == WEIR_E_EXIST) /* directories of one name merge: what is in it has to be looked at */
+		return settle_place(m, got, false, err);
+	return r ? r : settle_place(m, got, true, err);
+}
+
+static enum weir_code
+do_move(struct move *m, struct weir_stat *got, struct weir_err *err)
+{
+	struct weir_backend *be = m->r->be;
+	struct send_job *j = m->j;
+	bool is_dir = j->node.type == WEIR_DIR;
+	struct weir_where from, to;
+	struct weir_node old;
+	char version[WEIR_ID_MAX + 1] = "";
+	enum weir_code r;
+
+	if (is_dir && !(weir_backend_caps(be) & WEIR_CAP_DIR_MOVE)) {
+		if ((r = move_deep(m, got, err)))
+			return r;
+		weir_stat_free(got);
+		return settle_place(m, got, false, err);
+	}
+	place_where(&j->from, &from);
+	place_where(&j->to, &to);
+	to.version = WEIR_ABSENT;
+	if (is_dir)
+		from.version = NULL;
+	weir_store_lock(m->r->sy->st);
+	if (j->replaced && !weir_node_get(m->r->sy->st, j->replaced, &old))
+		snprintf(version, sizeof(version), "%s", old.rversion);
+	weir_store_unlock(m->r->sy->st);
+	if (j->replaced)
+		to.version = version[0] ? version : NULL;
+	if (be->ops->move)
+		r = be->ops->move(be, &m->ctx, &from, &to, is_dir, got, err);
+	else if (be->ops->copy && !is_dir) {
+		r = be->ops->copy(be, &m->ctx, &from, &to, got, err);
+		if (!r)
+			r = be->ops->remove(be, &m->ctx, &from, false, err);
+	} else
+		r = weir_err_set(err, WEIR_E_NOTSUP, "the storage cannot rename");
+	if (r == WEIR_E_EXIST || (r == WEIR_E_CHANGED && j->replaced))
+		return move_target_taken(m, err);
+	if (r == WEIR_E_CHANGED || r == WEIR_E_NOENT)
+		return move_newer(m, err);
+	return r ? r : settle_place(m, got, false, err);
+}
+
+enum weir_code
+send_move(struct weir_remote *r, struct send_job *j, struct weir_err *err)
+{
+	struct move m = { .r = r, .j = j, .ctx.cancel = &r->cancel };
+	struct weir_stat got = { 0 };
+	enum weir_code code;
+
+	if (j->op == SEND_REMOVE)
+		code = do_remove(&m, err);
+	else if (j->op == SEND_MKDIR)
+		code = do_mkdir(&m, &got, err);
+	else
+		code = do_move(&m, &got, err);
+	weir_stat_free(&got);
+	return code;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What moves between the store and the remotes: listings, fetches, uploads, changes seen. fs/ asks here; backends are called only from here.
+ *
+ * Threads. Each remote has transfer threads of its own (a dead remote blocks nobody else's), one thread that delivers news, and the
+ * remotes share one timer thread. Backends are called without any lock. All functions below want the store's lock held unless they say
+ * otherwise, and never block on the network: they start work and let a waiter stand in a queue. */
+#ifndef WEIR_SYNC_H
+#define WEIR_SYNC_H
+#include "../store/content.h"
+#include "../store/store.h"
+
+struct weir_sync;
+struct weir_remote;
+
+struct weir_sync_hooks {		/* fs/ is above: it offers these */
+	/* Lock held: does anybody have this node open? */
+	bool (*is_open)(void *arg, uint64_t node);
+	/* Lock NOT held, from the remote's news thread; may block. */
+	void (*node_changed)(void *arg, uint64_t node, bool is_data);
+	void (*entry_changed)(void *arg, uint64_t parent, const char *name);
+	void (*entry_deleted)(void *arg, uint64_t parent, uint64_t child, const char *name);
+	void *arg;
+	uint32_t uid, gid, umask;	/* owner and mask for what comes from storages */
+};
+
+/* Lock NOT held. Opens every remote of the configuration (offline is fine), starts threads. */
+enum weir_code weir_sync_new(struct weir_store *, const struct weir_conf *, const struct weir_sync_hooks *, struct weir_sync **out, struct weir_err *);
+/* Lock NOT held. Ends transfers (they are cancelled), joins threads, closes backends. */
+void weir_sync_free(struct weir_sync *);
+
+struct weir_remote *weir_sync_remote(struct weir_sync *, uint64_t id);
+struct weir_remote *weir_sync_remote_named(struct weir_sync *, const char *name);
+size_t weir_sync_count(const struct weir_sync *);
+struct weir_remote *weir_sync_at(struct weir_sync *, size_t);
+
+enum weir_remote_state { WEIR_REMOTE_CONNECTING, WEIR_REMOTE_UP, WEIR_REMOTE_DOWN, WEIR_REMOTE_REFUSED };
+struct weir_remote_view {		/* for status; a copy */
+	const char *name, *type;
+	uint64_t id, root;
+	enum weir_remote_state state;
+	const struct weir_remote_conf *conf;
+	unsigned caps;
+	char error[256];
+	struct weir_usage usage;
+	struct weir_http_stats http;
+	unsigned fetching, sending;
+	uint64_t sent_bytes;
+};
+void weir_remote_view(struct weir_remote *, struct weir_remote_view *);
+uint64_t weir_remote_id(const struct weir_remote *);
+uint64_t weir_remote_root(const struct weir_remote *);
+const struct weir_remote_conf *weir_remote_conf(const struct weir_remote *);
+unsigned weir_remote_caps(const struct weir_remote *);
+size_t weir_remote_name_max(const struct weir_remote *);
+/* Name of a node of this type on the storage ("x" or "x.rclonelink"); false: too long. */
+bool weir_remote_rname(const struct weir_remote *, enum weir_type, const char *name, char out[WEIR_RNAME_MAX + 1]);
+
+/* ---- listings ---- */
+/* May the tree answer for this directory without asking? */
+bool weir_sync_is_fresh(struct weir_sync *, const struct weir_node *dir);
+/* How long the answer holds, ms. */
+uint32_t weir_sync_valid_ms(struct weir_sync *, const struct weir_node *dir);
+/* Start or join a listing of dir; w is woken when it (or enough of it to look again) is there. WEIR_PENDING, or why it cannot be. */
+enum weir_code weir_sync_list(struct weir_sync *, const struct weir_node *dir, struct weir_waiter *w);
+
+/* ---- fetches ---- */
+/* Have [off, off+len) of c fetched, and what the planner thinks will be wanted next. w (may be NULL) is woken as pages arrive or when it
+ * failed. WEIR_PENDING, or why it cannot be. */
+enum weir_code weir_sync_fetch(struct weir_sync *, const struct weir_node *, struct weir_content *c, uint64_t off, uint64_t len, struct weir_waiter *w);
+/* A read was served from the cache: keep the read-ahead going. Cheap. */
+void weir_sync_ahead(struct weir_sync *, struct weir_content *c, uint64_t off, uint64_t len);
+/* Fetch all of it, piece by piece (open for writing, prefetch, pin). */
+void weir_sync_fetch_all(struct weir_sync *, struct weir_content *c);
+/* A small file was opened: fetch its neighbours if that has become a habit. */
+void weir_sync_neighbours(struct weir_sync *, const struct weir_node *);
+
+/* ---- sending ---- */
+/* The journal has new or newly due rows of this remote. */
+void weir_sync_kick(struct weir_remote *);
+/* Is an operation on this node under way? */
+bool weir_sync_is_sending(struct weir_remote *, uint64_t node);
+/* w is woken whenever something was sent or failed (write = through, flush). */
+void weir_sync_wait_sent(struct weir_remote *, struct weir_waiter *w);
+/* How long after a close an upload waits for a rename over its target. */
+#define WEIR_SETTLE_MS 2000
+#define WEIR_DUE_NEVER (INT64_MAX / 4)	/* still open for writing */
+
+#endif
