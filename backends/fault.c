@@ -73,8 +73,7 @@ fault_set_when(struct fault_rule *r, const char *s)
 static int
 fault_parse(struct fault_rule *r, char *s)
 {
-	char *save = NULL, *op = strtok_r(s, ":", &save), *code = strtok_r(NULL, ":", &save), *when = strtok_r(NULL, ":", &save);
-	char *how = strtok_r(NULL, ":", &save);
+	char *op = strsep(&s, ":"), *code = strsep(&s, ":"), *when = strsep(&s, ":"), *how = strsep(&s, ":");
 
 	if (op == NULL || code == NULL || when == NULL)
 		return -1;
@@ -209,9 +208,9 @@ weir_layer_fault(struct weir_backend *next, const char *rules, struct weir_backe
 {
 	WEIR_AUTO(weir_freep) char *text = weir_xstrdup(rules);
 	struct fault *f = weir_xcalloc(1, sizeof(*f));
-	char *save = NULL;
+	char *rest = text;
 
-	for (char *s = strtok_r(text, ",", &save); s != NULL; s = strtok_r(NULL, ",", &save)) {
+	for (char *s = strsep(&rest, ","); s != NULL; s = strsep(&rest, ",")) {
 		struct fault_rule rule = {0};
 		WEIR_AUTO(weir_freep) char *whole = weir_xstrdup(s);
 
