@@ -223,7 +223,7 @@ get_once(struct dav_get *g, const struct weir_ctx *ctx, const struct weir_where 
 	else if (!r && c.resp.status != 200 && c.resp.status != 206 && c.resp.status != 412 && c.resp.status != 416)
 		r = c.resp.status / 100 == 3 ? weir_dav_refused_at(g->d, ctx, &c, w->path, err) : weir_dav_refused(&c, err);
 	else if (r == WEIR_E_CHANGED)
-		weir_err_wrap(err, r, "'%s'", w->path);
+		weir_err_set(err, r, "'%s' has another version now", w->path);
 	if (!r && c.resp.status == 200 && g->off)
 		atomic_fetch_and(&g->d->base.caps, ~(unsigned)WEIR_CAP_RANGES);
 	weir_dav_call_free(&c);

@@ -523,7 +523,7 @@ reason_xml(const char *body, size_t len, struct weir_buf *out)
 	return out->len != 0;
 }
 
-/* The text between <TAG…> and </TAG>, markup inside it dropped. */
+/* The first sentence between <TAG…> and </TAG>, markup inside it dropped. */
 static bool
 reason_html(const char *body, const char *tag, struct weir_buf *out)
 {
@@ -547,6 +547,9 @@ reason_html(const char *body, const char *tag, struct weir_buf *out)
 		else if (!is_markup && weir_buf_addc(out, *p))
 			break;
 	}
+	p = out->data ? strstr(out->data, ". ") : NULL;	/* the first sentence is the reason, the rest is advice */
+	if (p)
+		out->data[out->len = (size_t)(p - out->data)] = '\0';
 	return out->len != 0;
 }
 

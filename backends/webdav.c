@@ -53,6 +53,9 @@ webdav_probe_refused(struct weir_dav *d, const struct weir_dav_call *c, struct w
 		return weir_err_set(err, WEIR_E_AUTH, "access to '%s' is forbidden (403%s%s)", d->url, *reason ? ": " : "", reason);
 	if (s == 404 || s == 410)
 		return weir_err_set(err, WEIR_E_NOBUCKET, "there is no '%s' on the server (%d%s%s)", d->url, s, *reason ? ": " : "", reason);
+	if (s == 400)	/* Apache's word for a file asked for as a folder */
+		return weir_err_set(err, WEIR_E_CONFIG, "'%s' is not a folder that the server knows (400%s%s)", d->url, *reason ? ": " : "",
+		    reason);
 	if (s == 405 || s == 501 || s / 100 == 2)
 		return weir_err_set(err, WEIR_E_CONFIG, "the server does not speak WebDAV at '%s' (PROPFIND answered %d%s%s)", d->url, s,
 		    *reason ? ": " : "", reason);
