@@ -35,7 +35,6 @@ struct mount_job {
 	struct weir_mountopt opt;
 	struct weir_conf *conf;
 	char *mountpoint;		/* absolute */
-	int supervisor_ready_fd;
 };
 
 /* ---- checks ---- */
@@ -164,7 +163,6 @@ mount_worker(struct weir_fuse_worker *worker, void *arg)
 	struct weir_err err = {0};
 	enum weir_code r;
 
-	weir_closep(&job->supervisor_ready_fd);
 	r = mount_worker_fs(&options, &fs, &err);
 	if (r == WEIR_OK)
 		r = weir_control_start(fs, job->conf->cache_dir, &control, &err);
@@ -200,27 +198,23 @@ mount_detach(void)
 	}
 }
 
-/* A mount that could not even be made is told through the same pipe as a worker that could not start. */
 static int
 mount_supervise(struct mount_job *job)
 {
 	struct weir_err err = {0};
 	int status = weir_fuse_supervise(&job->opt.fuse, mount_worker, job, &err);
 
-	if (err.msg[0] != '\0') {
+	/* In a daemon the front process has it too, through ready_fd. */
+	if (err.msg[0] != '\0')
 		weir_log(WEIR_LOG_ERROR, "%s", err.msg);
-		if (job->supervisor_ready_fd >= 0)
-			dprintf(job->supervisor_ready_fd, "n%s", err.msg);
-		status = status != 0 ? status : WEIR_EXIT_FAILED;
-	}
-	return status;
+	return status == 0 ? WEIR_EXIT_OK : WEIR_EXIT_FAILED;
 }
 
 static int
 mount_foreground(struct mount_job *job)
 {
 	weir_log_setup("weir", false, job->opt.fuse.is_debug ? WEIR_LOG_DEBUG : WEIR_LOG_INFO);
-	return mount_supervise(job) == 0 ? WEIR_EXIT_OK : WEIR_EXIT_FAILED;
+	return mount_supervise(job);
 }
 
 /* 'y', or 'n' and a sentence, or the end of a supervisor that died. */
@@ -283,7 +277,6 @@ mount_daemon(struct mount_job *job)
 		mount_detach();
 		weir_log_setup("weir", true, job->opt.fuse.is_debug ? WEIR_LOG_DEBUG : WEIR_LOG_INFO);
 		job->opt.fuse.ready_fd = fd[1];
-		job->supervisor_ready_fd = fcntl(fd[1], F_DUPFD_CLOEXEC, 3);
 		_exit(mount_supervise(job));
 	}
 	close(fd[1]);
@@ -306,7 +299,6 @@ mount_act(struct mount_job *job)
 	struct weir_err err = {0};
 	enum weir_code r;
 
-	job->supervisor_ready_fd = -1;
 	job->conf = weir_cli_conf(job->conf_path);
 	if (job->conf == NULL)
 		return WEIR_EXIT_CONFIG;
