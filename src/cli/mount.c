@@ -26,6 +26,7 @@
 #include "unmount.h"
 
 #define MOUNT_LOCK_MS 10000	/* how long the cache of a mount that is just ending is waited for */
+#define MOUNT_END_MS 10000
 #define MOUNT_READY_MS 120000	/* the first worker may have a long journal to go through */
 
 struct mount_job {
@@ -256,6 +257,16 @@ mount_await(const struct mount_job *job, int fd, pid_t supervisor)
 	return WEIR_EXIT_FAILED;
 }
 
+/* After a failure the supervisor takes its mount off again and ends: come back when that is done, so that the mount point is free. */
+static void
+mount_reap(pid_t supervisor)
+{
+	int64_t end = weir_now_ms() + MOUNT_END_MS;
+
+	while (waitpid(supervisor, NULL, WNOHANG) == 0 && weir_now_ms() < end)
+		poll(NULL, 0, 10);
+}
+
 static int
 mount_daemon(struct mount_job *job)
 {
@@ -282,6 +293,8 @@ mount_daemon(struct mount_job *job)
 	close(fd[1]);
 	status = mount_await(job, fd[0], pid);
 	close(fd[0]);
+	if (status != WEIR_EXIT_OK)
+		mount_reap(pid);
 	return status;
 }
 
