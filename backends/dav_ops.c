@@ -207,7 +207,7 @@ get_once(struct dav_get *g, const struct weir_ctx *ctx, const struct weir_where 
 	enum weir_code r;
 
 	weir_dav_call(&c, g->d, "GET", w->path, false);
-	if (end < g->off)
+	if (end < g->off || end > INT64_MAX)
 		weir_dav_header(&c, "Range: bytes=%" PRIu64 "-", g->off);
 	else	/* never bytes=0-0: sabre sends the whole file then */
 		weir_dav_header(&c, "Range: bytes=%" PRIu64 "-%" PRIu64, g->off, end ? end : 1);
@@ -245,7 +245,7 @@ weir_dav_op_get(struct weir_backend *b, const struct weir_ctx *ctx, const struct
 	if (r)
 		return r;
 	memset(g.st, 0, sizeof(*g.st));
-	if (len == 0) {
+	if (len == 0 || off > INT64_MAX) {
 		r = get_look(&g, ctx, w, err);
 	} else {
 		/* 412 to an If-Match may only mean that the ETag is weak for now: asked once more without, and compared. */

@@ -243,7 +243,7 @@ local_send(struct local *l, const struct weir_ctx *ctx, int fd, const char *path
 	WEIR_AUTO(weir_freep) char *buf = weir_xcalloc(1, LOCAL_PIECE);
 	enum weir_code r = WEIR_OK;
 
-	while (len && !r) {
+	while (len && !r && off <= INT64_MAX) {
 		ssize_t n;
 
 		if (ctx && ctx->cancel && atomic_load(&ctx->cancel->is_set))
@@ -270,8 +270,8 @@ local_get_open(struct local *l, int dirfd, const char *leaf, const struct weir_w
 	*fd = openat(dirfd, leaf, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (*fd < 0 || fstat(*fd, &s))
 		return weir_err_errno(err, errno, "'%s'", w->path);
-	if (!local_fill(l, &s, st))
-		return weir_err_set(err, WEIR_E_NOENT, "'%s' is no file", w->path);
+	if (!local_fill(l, &s, st) || st->type != WEIR_FILE)
+		return weir_err_set(err, st->type == WEIR_DIR ? WEIR_E_ISDIR : WEIR_E_NOENT, "'%s' is no file", w->path);
 	if (w->version && strcmp(w->version, st->version) != 0)
 		return weir_err_set(err, WEIR_E_CHANGED, "'%s' has another version now", w->path);
 	return WEIR_OK;
