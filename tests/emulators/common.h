@@ -83,6 +83,7 @@ struct emu_proto {
 	void (*release)(struct emu_req *);
 	void (*error)(struct emu_req *, unsigned status, const char *code);	/* an injected error in this protocol's shape */
 	void (*edited)(struct emu_req *);			/* last look at a reply before it goes out; may be NULL */
+	void (*reset)(void);					/* /_emu/reset: forget what is no data; may be NULL */
 };
 struct emu_opts {
 	int port;

@@ -55,6 +55,7 @@ static struct faults_table faults_methods, faults_ops, faults_statuses, faults_k
 static uint64_t faults_requests, faults_in, faults_out, faults_running, faults_running_most, faults_seq;
 static char *faults_log[FAULTS_LOG];
 static struct emu_switch *faults_proto;
+static void (*faults_proto_reset)(void);
 static double faults_start[64], faults_proto_start[64];	/* values to return to at reset */
 static uint64_t faults_rng = 88172645463325252ull;
 static _Atomic int64_t faults_generation;
@@ -191,6 +192,7 @@ void
 emu_faults_setup(const struct emu_proto *proto)
 {
 	faults_proto = proto->switches;
+	faults_proto_reset = proto->reset;
 	for (size_t i = 0; i < EMU_SWITCHES && i < WEIR_LEN(faults_start); i++)
 		faults_start[i] = emu_switches[i].value;
 	for (size_t i = 0; faults_proto[i].name && i < WEIR_LEN(faults_proto_start); i++)
@@ -325,6 +327,8 @@ faults_reset(struct emu_req *req)
 	faults_stall_all = false;
 	faults_generation++;
 	pthread_mutex_unlock(&faults_lock);
+	if (faults_proto_reset)
+		faults_proto_reset();
 	emu_reply_text(req, 200, "text/plain", "ok\n");
 }
 
