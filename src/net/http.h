@@ -2,7 +2,7 @@
 /* The HTTP engine: one thread runs one curl multi loop for all remotes; transfer threads call weir_http_perform() and
  * sleep until their transfer ends. Nobody else knows curl. Redirects are never followed (a signature covers the host;
  * credentials must not travel): backends see the 3xx. Cookies are off. TLS is always verified. HTTP/1.1 and HTTP/2 as the
- * server offers; content decoding is off (Accept-Encoding is not sent). Names resolve with curl's threaded resolver. */
+ * server offers (bodies and ranges of 1 MiB and more always HTTP/1.1); content decoding is off (Accept-Encoding is not sent). Names resolve with curl's threaded resolver. */
 #ifndef WEIR_HTTP_H
 #define WEIR_HTTP_H
 #include "../util/buf.h"

@@ -569,6 +569,11 @@ weir_sync_free(struct weir_sync *sy)
 		pthread_cond_broadcast(&sy->remotes[i]->work);
 		pthread_cond_broadcast(&sy->remotes[i]->news_cond);
 	}
+	for (unsigned i = 0; i < sy->st->live_slots; i++)
+		for (struct weir_content *c = sy->st->live[i]; c; c = c->hash_next)
+			c->cancel.is_set = true;
+	for (size_t i = 0; i < sy->nremotes; i++)
+		weir_wake_all(&sy->remotes[i]->sent, WEIR_E_INTR);
 	for (size_t i = 0; i < sy->nremotes; i++)
 		while (sy->remotes[i]->nthreads)
 			pthread_cond_wait(&sy->remotes[i]->gone, &sy->st->mu);
