@@ -113,12 +113,12 @@ none_bind(const struct weir_job *job, struct weir_err *err)
 
 /* ---- the environment ---- */
 
-/* Values that the configuration holds as secrets may have come from this environment ($NAME in weir.conf). */
+/* What AWS tools read, and any value that the configuration holds as a secret. */
 static bool
 none_is_secret(const struct weir_conf *conf, const char *variable)
 {
 	static const char *const names[] = {"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_SESSION_TOKEN=", "AWS_SECURITY_TOKEN="};
-	static const char *const keys[] = {"password", "secret_key", "access_key", "session_token", "client_secret", "token"};
+	static const char *const keys[] = {"password", "secret_key", "access_key", "session_token", "bearer_token"};
 	const char *value = strchr(variable, '=');
 
 	for (size_t i = 0; i < WEIR_LEN(names); i++) {
