@@ -88,7 +88,7 @@ s3_probe(struct weir_backend *be, const struct weir_ctx *ctx, struct weir_err *e
 
 	switch (r) {
 	case WEIR_E_ACCES:
-		return weir_err_wrap(err, WEIR_E_AUTH, "bucket '%s'", s->bucket);
+		return WEIR_E_AUTH;
 	case WEIR_E_NOENT:	/* no S3 server says so of a bucket without a reason */
 	case WEIR_E_PROTO:
 	case WEIR_E_INVAL:

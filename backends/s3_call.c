@@ -353,6 +353,10 @@ weir_s3_fail(struct s3 *s, const struct weir_http_resp *resp, const char *what, 
 		return weir_err_set(err, r, "bucket '%s': %s%s%s", s->bucket, a.code, a.message[0] != '\0' ? ": " : "", a.message);
 	if (a.endpoint[0] != '\0' && r == WEIR_E_CONFIG)
 		return weir_err_set(err, r, "bucket '%s' wants endpoint %s (%s: %s)", s->bucket, a.endpoint, a.code, a.message);
+	if (path[0] == '\0') {
+		what = "bucket";
+		path = s->bucket;
+	}
 	if (a.code[0] == '\0')
 		return weir_err_set(err, r, "%s '%s': HTTP %d", what, path, resp->status);
 	return weir_err_set(err, r, "%s '%s': %s%s%s", what, path, a.code, a.message[0] != '\0' ? ": " : "", a.message);
@@ -365,6 +369,6 @@ weir_s3_do(struct s3 *s, const struct weir_ctx *ctx, const struct s3_req *q, str
 	enum weir_code r = weir_s3_call(s, ctx, q, resp, err);
 
 	if (r != WEIR_OK)
-		return weir_err_wrap(err, r, "%s '%s'", what, path);
+		return path[0] == '\0' ? r : weir_err_wrap(err, r, "%s '%s'", what, path);
 	return resp->status >= 200 && resp->status < 300 ? WEIR_OK : weir_s3_fail(s, resp, what, path, err);
 }

@@ -327,7 +327,8 @@ weir_s3_peek(struct s3 *s, const struct weir_ctx *ctx, const char *prefix, unsig
     struct weir_err *err)
 {
 	WEIR_AUTO(weir_s3_page_free) struct weir_s3_page page = { 0 };
-	enum weir_code r = list_any_page(s, ctx, prefix, prefix, false, max, NULL, &page, err);
+	const char *path = strcmp(prefix, s->prefix) == 0 ? "" : prefix;
+	enum weir_code r = list_any_page(s, ctx, path, prefix, false, max, NULL, &page, err);
 
 	if (r != WEIR_OK)
 		return r;

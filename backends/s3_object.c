@@ -112,7 +112,8 @@ struct object_get {
 	const struct weir_where *where;
 	uint64_t off, len;		/* asked */
 	uint64_t at;			/* offset in the object of the next byte */
-	struct weir_stat st;
+	struct weir_stat *st;		/* the caller's, filled before its sink is called; it may take the strings then */
+	char *version;			/* of what comes */
 	struct weir_digest *md5;	/* not NULL: the whole object comes, and its ETag is an MD5 */
 };
 
@@ -157,20 +158,44 @@ object_range(struct object_get *g, const struct weir_http_resp *resp, struct wei
 }
 
 static enum weir_code
+object_is_it(const struct object_get *g, const struct weir_stat *st, struct weir_err *err)
+{
+	if (g->where->version == NULL || (st->version != NULL && strcmp(st->version, g->where->version) == 0))
+		return WEIR_OK;
+	return weir_err_set(err, WEIR_E_CHANGED, "'%s' has another version", g->where->path);
+}
+
+/* Keep what is needed here, give the rest to the caller. */
+static void
+object_tell(struct object_get *g, struct weir_stat *st)
+{
+	free(g->version);
+	g->version = weir_xstrdup(st->version);
+	if (g->st == NULL)
+		return;
+	weir_stat_free(g->st);
+	*g->st = *st;
+	*st = (struct weir_stat){ 0 };
+}
+
+static enum weir_code
 object_on_head(void *arg, const struct weir_http_resp *resp, struct weir_err *err)
 {
 	struct object_get *g = arg;
+	struct weir_stat st;
 	enum weir_code r;
 
 	if (resp->status != 200 && resp->status != 206)
 		return WEIR_OK;
-	weir_stat_free(&g->st);
-	weir_s3_stat_of_head(resp, false, &g->st);
-	if (g->where->version != NULL && (g->st.version == NULL || strcmp(g->st.version, g->where->version) != 0))
-		return weir_err_set(err, WEIR_E_CHANGED, "'%s' has another version", g->where->path);
-	r = object_range(g, resp, err);
-	if (r == WEIR_OK && g->off == 0 && g->st.sum != NULL && (resp->status == 200 || g->len >= g->st.size))
+	weir_s3_stat_of_head(resp, false, &st);
+	r = object_is_it(g, &st, err);
+	if (r == WEIR_OK)
+		r = object_range(g, resp, err);
+	if (r == WEIR_OK && st.sum != NULL && g->off == 0 && (resp->status == 200 || g->len >= st.size))
 		g->md5 = weir_digest_new("md5");
+	if (r == WEIR_OK)
+		object_tell(g, &st);
+	weir_stat_free(&st);
 	return r;
 }
 
@@ -184,25 +209,25 @@ object_verify(struct object_get *g, struct weir_err *err)
 		return WEIR_OK;
 	weir_digest_end(WEIR_STEAL(g->md5), md5);
 	weir_hex(md5, WEIR_MD5_LEN, hex);
-	if (strcmp(hex, g->st.version) == 0)
+	if (strcmp(hex, g->version) == 0)
 		return WEIR_OK;
-	return weir_err_set(err, WEIR_E_BADSUM, "read '%s': MD5 %s, the server says %s", g->where->path, hex, g->st.version);
+	return weir_err_set(err, WEIR_E_BADSUM, "read '%s': MD5 %s, the server says %s", g->where->path, hex, g->version);
 }
 
 /* Nothing to read there: 416, or a length of 0. Fine if it is the version asked for. */
 static enum weir_code
 object_past_end(struct s3 *s, const struct weir_ctx *ctx, const char *key, struct object_get *g, struct weir_err *err)
 {
-	struct weir_http_resp resp = { 0 };
-	enum weir_code r;
+	WEIR_AUTO(weir_http_resp_free) struct weir_http_resp resp = { 0 };
+	WEIR_AUTO(weir_stat_free) struct weir_stat st = { 0 };
+	enum weir_code r = weir_s3_head(s, ctx, key, g->where->path, &resp, &st, err);
 
-	weir_stat_free(&g->st);
-	r = weir_s3_head(s, ctx, key, g->where->path, &resp, &g->st, err);
-	weir_http_resp_free(&resp);
-	if (r == WEIR_OK && g->where->version != NULL && (g->st.version == NULL || strcmp(g->st.version, g->where->version) != 0))
-		return weir_err_set(err, WEIR_E_CHANGED, "'%s' has another version", g->where->path);
-	if (r == WEIR_OK && g->len > 0 && g->st.size > g->off)
+	if (r == WEIR_OK)
+		r = object_is_it(g, &st, err);
+	if (r == WEIR_OK && g->len > 0 && st.size > g->off)
 		return weir_err_set(err, WEIR_E_SERVER, "read '%s': the server refused a part that is there", g->where->path);
+	if (r == WEIR_OK)
+		object_tell(g, &st);
 	return r;
 }
 
@@ -238,20 +263,20 @@ weir_s3_get(struct weir_backend *be, const struct weir_ctx *ctx, const struct we
 {
 	struct s3 *s = (struct s3 *)be;
 	WEIR_AUTO(weir_freep) char *key = NULL;
-	struct object_get g = { .sink.write = object_write, .to = to, .where = w, .off = off, .len = len };
+	struct object_get g = { .sink.write = object_write, .to = to, .where = w, .off = off, .len = len, .st = st };
 	enum weir_code r = weir_s3_key(s, w->path, false, &key, err);
 
+	if (st != NULL)
+		*st = (struct weir_stat){ 0 };
 	if (r != WEIR_OK)
 		return r;
 	if (w->path[0] == '\0')
 		return weir_err_set(err, WEIR_E_ISDIR, "the root is a directory");
 	r = len == 0 ? object_past_end(s, ctx, key, &g, err) : object_fetch(s, ctx, key, &g, err);
 	weir_digest_free(g.md5);
-	if (r == WEIR_OK && st != NULL) {
-		*st = g.st;
-		g.st = (struct weir_stat){ 0 };
-	}
-	weir_stat_free(&g.st);
+	free(g.version);
+	if (r != WEIR_OK && st != NULL)
+		weir_stat_free(st);
 	return r;
 }
 

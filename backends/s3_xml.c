@@ -21,6 +21,7 @@
 #define XML_TEXT (16u << 10)	/* a key of 1024 bytes, percent-encoded, has 3072 */
 #define XML_ENTRIES 20000	/* of a page; servers send 1000 */
 #define XML_PARTS 10000
+#define XML_IS_CONTROL(c) ((unsigned char)(c) < 0x20 && (c) != 0 && (c) != '\t' && (c) != '\n' && (c) != '\r')
 
 typedef void xml_fn(void *arg, const char *parent, const char *name, const char *text);
 
@@ -31,7 +32,9 @@ struct weir_s3_xml {
 	char path[XML_DEPTH][XML_NAME];
 	size_t depth;
 	struct weir_buf text;
-	bool is_bad, is_begun;
+	bool is_bad, is_begun, has_controls;
+	char ref[12];			/* "&#x0" cut off at the end of the last piece */
+	size_t nref;
 };
 
 static const char *
@@ -121,6 +124,82 @@ xml_free(struct weir_s3_xml *x)
 	free(x);
 }
 
+/* Keys with control characters stand in Prefix, Key and NextContinuationToken of Ceph and AWS as "&#x1;", which XML 1.0 forbids and no
+ * parser takes. They travel through the parser as private characters, U+E000 + the byte; xml_controls_back() makes them bytes again. */
+static void
+xml_control(struct weir_s3_xml *x, struct weir_buf *b, unsigned c)
+{
+	x->has_controls = true;
+	weir_buf_addf(b, "\xEE\x80%c", (char)(0x80 | c));
+}
+
+/* A reference is complete in x->ref, or is none after all. */
+static void
+xml_reference(struct weir_s3_xml *x, struct weir_buf *b)
+{
+	unsigned long c = 0;
+	char *end = x->ref;
+
+	x->ref[x->nref] = '\0';
+	if (x->nref > 2 && x->ref[1] == '#')
+		c = x->ref[2] == 'x' ? strtoul(x->ref + 3, &end, 16) : strtoul(x->ref + 2, &end, 10);
+	if (*end == ';' && c < 0x20 && XML_IS_CONTROL(c))
+		xml_control(x, b, (unsigned)c);
+	else
+		weir_buf_add(b, x->ref, x->nref);
+	x->nref = 0;
+}
+
+static int
+xml_feed_controls(struct weir_s3_xml *x, const char *s, size_t len, bool is_last)
+{
+	WEIR_AUTO(weir_buf_free) struct weir_buf b = WEIR_BUF(3 * len + 2 * sizeof(x->ref));
+
+	for (size_t i = 0; i < len; i++) {
+		if (x->nref > 0 && (s[i] == '&' || x->nref + 1 == sizeof(x->ref)))
+			xml_reference(x, &b);
+		if (s[i] == '&' || x->nref > 0) {
+			x->ref[x->nref++] = s[i];
+			if (s[i] == ';')
+				xml_reference(x, &b);
+		} else if (XML_IS_CONTROL(s[i])) {
+			xml_control(x, &b, (unsigned char)s[i]);
+		} else {
+			weir_buf_addc(&b, s[i]);
+		}
+	}
+	if (is_last && x->nref > 0)
+		xml_reference(x, &b);
+	return b.len > INT32_MAX || XML_Parse(x->parser, weir_buf_str(&b), (int)b.len, is_last) != XML_STATUS_OK ? -1 : 0;
+}
+
+/* Is there anything that only xml_feed_controls() can take? */
+static bool
+xml_is_odd(const struct weir_s3_xml *x, const char *s, size_t len)
+{
+	bool is_odd = x->nref > 0 || (len > 0 && s[len - 1] == '&') || (len > 1 && memmem(s, len, "&#", 2) != NULL);
+
+	for (size_t i = 0; i < len && !is_odd; i++)
+		is_odd = XML_IS_CONTROL(s[i]);
+	return is_odd;
+}
+
+static void
+xml_controls_back(char *s)
+{
+	char *to = s;
+
+	for (; *s != '\0'; s++) {
+		if (memcmp(s, "\xEE\x80", 2) == 0 && (unsigned char)s[2] > 0x80 && XML_IS_CONTROL(s[2] & 0x7F)) {
+			*to++ = (char)(s[2] & 0x7F);
+			s += 2;
+		} else {
+			*to++ = *s;
+		}
+	}
+	*to = '\0';
+}
+
 static int
 xml_feed(struct weir_s3_xml *x, const char *s, size_t len, bool is_last)
 {
@@ -135,7 +214,7 @@ xml_feed(struct weir_s3_xml *x, const char *s, size_t len, bool is_last)
 		return -1;
 	if (!x->is_begun)
 		return 0;
-	if (XML_Parse(x->parser, s, (int)len, is_last) != XML_STATUS_OK)
+	if (xml_is_odd(x, s, len) ? xml_feed_controls(x, s, len, is_last) < 0 : XML_Parse(x->parser, s, (int)len, is_last) != XML_STATUS_OK)
 		x->is_bad = true;
 	return x->is_bad ? -1 : 0;
 }
@@ -234,8 +313,7 @@ page_write(struct weir_sink *sink, const void *data, size_t len)
 {
 	struct weir_s3_page *p = (struct weir_s3_page *)sink;
 
-	/* A broken page is noticed at its end: Ceph puts a token that may hold control characters behind all entries. */
-	weir_s3_page_feed(p, data, len);
+	weir_s3_page_feed(p, data, len);	/* a broken page is noticed at its end */
 	return WEIR_OK;
 }
 
@@ -254,32 +332,19 @@ page_compare(const void *a, const void *b)
 	return strcmp(((const struct weir_s3_entry *)a)->key, ((const struct weir_s3_entry *)b)->key);
 }
 
-/* Ceph 16 sends NextContinuationToken unescaped and after the entries: a key with a control character there ends the parse. All
- * entries of the page are known then, and its token is a plain key. */
-static bool
-page_is_ceph_token(const struct weir_s3_page *p)
-{
-	return p->n > 0 && p->is_truncated && p->xml->depth == 2 && strcmp(p->xml->path[0], "ListBucketResult") == 0 &&
-	       strcmp(p->xml->path[1], "NextContinuationToken") == 0;
-}
-
 int
 weir_s3_page_end(struct weir_s3_page *p)
 {
 	int r = xml_feed(p->xml, "", 0, true);
-	bool is_token_broken = r < 0 && page_is_ceph_token(p);
 
+	if (p->token != NULL && p->xml->has_controls)
+		xml_controls_back(p->token);
 	xml_free(p->xml);
 	p->xml = NULL;
 	for (size_t i = 0; p->is_url && i < p->n; i++)
 		weir_url_decode(p->v[i].key, true);
 	if (p->n > 1)
 		qsort(p->v, p->n, sizeof(*p->v), page_compare);
-	if (is_token_broken) {
-		p->token = weir_xstrdup(p->v[p->n - 1].key);
-		p->is_listing = true;
-		return 0;
-	}
 	return r == 0 && p->is_listing ? 0 : -1;
 }
 
