@@ -467,11 +467,13 @@ run_get(struct retry_run *run, struct weir_err *err)
 		uint64_t before = g.done;
 
 		code = run_attempt(run, err);
-		if (code == WEIR_OK || get_is_whole(&g)) {
+		if (code == WEIR_OK || (code != WEIR_E_BADSUM && get_is_whole(&g))) {
 			code = WEIR_OK;
 			break;
 		}
 		weir_stat_free(&g.st);
+		if (code == WEIR_E_BADSUM && g.done > 0)
+			break;		/* bad bytes are in the caller's sink: only the caller can begin again */
 		if (g.done > 0 && c->where->version == NULL && g.version == NULL)
 			break;		/* nothing says that the rest would be of the same file */
 		if (g.done > before) {	/* it moves: patience starts anew */
