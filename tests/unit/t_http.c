@@ -100,6 +100,24 @@ srv_answer(int fd, int conn, const char *path, const char *body, size_t len)
 	return true;
 }
 
+/* Reads slowly: most of the body waits in the sender's kernel. */
+static void
+srv_drain(int fd, size_t len)
+{
+	char b[65536];
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){32768}, sizeof(int));
+	while (len > 0) {
+		ssize_t n;
+
+		usleep(100000);
+		n = read(fd, b, len < sizeof(b) ? len : sizeof(b));
+		if (n <= 0)
+			return;
+		len -= (size_t)n;
+	}
+}
+
 static bool
 srv_one(int fd, int conn)
 {
@@ -124,6 +142,11 @@ srv_one(int fd, int conn)
 	if (strcmp(path, "/deaf") == 0) {	/* reads nothing of the body and says nothing */
 		sleep(3);
 		return false;
+	}
+	if (strcmp(path, "/drain") == 0) {
+		srv_drain(fd, len);
+		srv_say(fd, "201 Created", conn, "", "", 0, 0);
+		return true;
 	}
 	body = weir_xcalloc(len + 1, 1);
 	for (n = 0; n < len;) {
@@ -473,6 +496,22 @@ silence_is_a_stall(void)
 	weir_http_pool_free(pool);
 }
 
+static void
+what_leaves_the_kernel_slowly_is_no_stall(void)
+{
+	struct weir_http_pool *pool = pool_with((struct weir_http_pool_conf){.stall_ms = 600});
+	struct mem_source src = {.source.read = mem_read, .len = 1200000};
+	struct weir_http_resp resp = {0};
+	int64_t from = weir_now_ms();
+
+	CU_ASSERT_EQUAL(perform(pool, (struct weir_http_req){.method = "PUT", .source = &src.source, .body_len = 1200000}, "/drain", &resp, NULL),
+	    WEIR_OK);
+	CU_ASSERT_EQUAL(resp.status, 201);
+	CU_ASSERT(weir_now_ms() - from > 1200);
+	weir_http_resp_free(&resp);
+	weir_http_pool_free(pool);
+}
+
 static struct weir_cancel later_cancel;
 
 static void *
@@ -658,6 +697,7 @@ main(void)
 	CU_ADD_TEST(s, redirects_are_shown_not_followed);
 	CU_ADD_TEST(s, what_is_no_whole_answer_is_an_error);
 	CU_ADD_TEST(s, silence_is_a_stall);
+	CU_ADD_TEST(s, what_leaves_the_kernel_slowly_is_no_stall);
 	CU_ADD_TEST(s, cancel_ends_within_100_ms);
 	CU_ADD_TEST(s, connections_are_kept_and_fresh_ones_made);
 	CU_ADD_TEST(s, more_than_the_limit_queue);
