@@ -101,7 +101,7 @@ up=$emu_url/remote.php/dav/uploads/$user/judge-1
 export up
 in_shell "chunks: any order, listed, a wrong total refused, then joined" '
 	code 201 -X MKCOL -H "Destination: $f" "$up" && code 405 -X MKCOL "$up" && code 201 -T $w/ten "$up/00002" && code 201 -T - "$up/00001" <<<first &&
-	code 400 -T $w/ten "$up/10001" && code 405 "$up/00001" && me -X PROPFIND -H "Depth: 1" "$up/" | grep -q "00002" &&
+	code 400 -T $w/ten "$up/10001" && code 400 -T $w/ten "$up/name" && code 405 "$up/00001" && me -X PROPFIND -H "Depth: 1" "$up/" | grep -q "00002" &&
 	code 400 -X MOVE -H "Destination: $f" -H "OC-Total-Length: 99" "$up/.file" &&
 	code 412 -X MOVE -H "Destination: $f" -H "If: <${f#"$emu_url"}> ([\"nope\"])" "$up/.file" &&
 	code 204 -X MOVE -H "Destination: $f" -H "OC-Total-Length: 16" -H "If: <${f#"$emu_url"}> ([$(etag "$f")])" "$up/.file" &&

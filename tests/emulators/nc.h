@@ -16,6 +16,7 @@ struct nc_node {
 	char *name;
 	bool is_dir;
 	bool is_busy;			/* an upload folder that is being assembled */
+	bool is_v2;			/* an upload folder made with a Destination: chunking v2 */
 	struct emu_blob *blob;		/* files */
 	uint64_t size;			/* directories: of everything below */
 	int64_t mtime, made;		/* seconds */

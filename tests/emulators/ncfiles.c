@@ -554,6 +554,10 @@ nc_mkcol(struct emu_req *req)
 	else if ((p->area == NC_UPLOADS || nc_name_ok(req, p->seg[p->n - 1])) && nc_may_change(req, NULL, false) && nc_room_for(req, 4096, 0)) {
 		struct nc_node *x = nc_make(dir, p->seg[p->n - 1], true);
 
+		if (p->area == NC_UPLOADS && emu_header(req, "Destination")) {
+			x->is_v2 = true;
+			nc_changed(x);
+		}
 		emu_outf(req, "OC-FileId", "%08llu" NC_INSTANCE, (unsigned long long)x->id);
 		emu_reply(req, 201);
 	}

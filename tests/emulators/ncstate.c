@@ -48,6 +48,8 @@ state_log_node(const struct nc_node *x)
 	json_object_set_new(o, "parent", json_integer(x->parent ? (json_int_t)x->parent->id : 0));
 	json_object_set_new(o, "name", state_text(x->name));
 	json_object_set_new(o, "dir", json_boolean(x->is_dir));
+	if (x->is_v2)
+		json_object_set_new(o, "v2", json_true());
 	json_object_set_new(o, "etag", json_string(x->etag));
 	json_object_set_new(o, "mtime", json_integer(x->mtime));
 	json_object_set_new(o, "made", json_integer(x->made));
@@ -324,6 +326,7 @@ load_fields(struct nc_node *x, const json_t *o)
 	snprintf(x->etag, sizeof(x->etag), "%s", etag ? etag : "");
 	x->mtime = json_integer_value(json_object_get(o, "mtime"));
 	x->made = json_integer_value(json_object_get(o, "made"));
+	x->is_v2 = json_is_true(json_object_get(o, "v2"));
 	free(x->checksum);
 	x->checksum = state_untext(json_object_get(o, "sum"));
 	emu_pairs_free(&x->props);

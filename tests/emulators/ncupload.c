@@ -22,14 +22,14 @@ nc_is_assembly(const struct nc_path *p)
 
 /* ---- chunks ---- */
 
-/* v2 wants plain numbers; other names are taken as v1 does unless they only look like numbers. */
+/* v2 wants plain numbers; v1 takes any name (the desktop client counts from 0 there). */
 static bool
-upload_name_ok(struct emu_req *req, const char *name)
+upload_name_ok(struct emu_req *req, const struct nc_node *dir, const char *name)
 {
 	size_t digits = strspn(name, "0123456789");
 	long n = strtol(name, NULL, 10);
 
-	if (!name[digits] && (n < 1 || n > 10000)) {
+	if (dir->is_v2 && (name[digits] || n < 1 || n > 10000)) {
 		nc_error(req, 400, "BadRequest", "Invalid chunk name, must be numeric between 1 and 10000");
 		return false;
 	}
@@ -47,7 +47,7 @@ upload_may_put(struct emu_req *req, struct nc_node **dir)
 		nc_error(req, p->n == 2 ? 404 : 409, p->n == 2 ? "NotFound" : "Conflict", "There is no such upload");
 	else if ((*dir)->is_busy)
 		nc_error(req, 423, "Locked", "The upload is being assembled");
-	else if (upload_name_ok(req, p->seg[1]) && total)
+	else if (upload_name_ok(req, *dir, p->seg[1]) && total)
 		nc_room_for(req, strtoull(total, NULL, 10), 0);
 	return !req->is_replied;
 }
