@@ -729,12 +729,17 @@ job_look(struct http_job *job, int64_t now)
 static void
 http_look_at_all(struct weir_http *http)
 {
-	int64_t now = weir_now_ms();
+	int64_t now = weir_now_ms(), late = now - http->ticked_ms - 2 * HTTP_TICK_MS;
 	struct http_job *job, *next;
 
 	if (now - http->ticked_ms < HTTP_TICK_MS)
 		return;
 	http->ticked_ms = now;
+	/* While a sink waited for the disk nobody looked at the sockets: that silence was ours. */
+	if (late > 0) {
+		TAILQ_FOREACH(job, &http->jobs, link)
+			job->moved_ms = job->moved_ms + late < now ? job->moved_ms + late : now;
+	}
 	for (job = TAILQ_FIRST(&http->jobs); job != NULL; job = next) {
 		enum weir_code r = job_look(job, now);
 

@@ -512,6 +512,45 @@ what_leaves_the_kernel_slowly_is_no_stall(void)
 	weir_http_pool_free(pool);
 }
 
+static enum weir_code
+slow_disk(struct weir_sink *s, const void *data, size_t len)
+{
+	usleep(700000);
+	return WEIR_OK;
+}
+
+static void *
+wait_for_slow(void *arg)
+{
+	struct weir_http_resp resp = {0};
+	enum weir_code *r = arg;
+	struct weir_http_pool *pool = pool_with((struct weir_http_pool_conf){.stall_ms = 400});
+
+	/* answers after 150 ms, while the engine writes for 700 */
+	*r = perform(pool, (struct weir_http_req){0}, "/slow", &resp, NULL);
+	weir_http_resp_free(&resp);
+	weir_http_pool_free(pool);
+	return NULL;
+}
+
+static void
+a_slow_disk_is_not_the_servers_stall(void)
+{
+	struct weir_http_pool *pool = pool_with((struct weir_http_pool_conf){0});
+	struct weir_sink sink = {.write = slow_disk};
+	struct weir_http_resp resp = {0};
+	enum weir_code r = WEIR_E_IO;
+	pthread_t t;
+
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&t, NULL, wait_for_slow, &r), 0);
+	usleep(50000);
+	CU_ASSERT_EQUAL(perform(pool, (struct weir_http_req){.sink = &sink}, "/hello", &resp, NULL), WEIR_OK);
+	pthread_join(t, NULL);
+	CU_ASSERT_EQUAL(r, WEIR_OK);
+	weir_http_resp_free(&resp);
+	weir_http_pool_free(pool);
+}
+
 static struct weir_cancel later_cancel;
 
 static void *
@@ -698,6 +737,7 @@ main(void)
 	CU_ADD_TEST(s, what_is_no_whole_answer_is_an_error);
 	CU_ADD_TEST(s, silence_is_a_stall);
 	CU_ADD_TEST(s, what_leaves_the_kernel_slowly_is_no_stall);
+	CU_ADD_TEST(s, a_slow_disk_is_not_the_servers_stall);
 	CU_ADD_TEST(s, cancel_ends_within_100_ms);
 	CU_ADD_TEST(s, connections_are_kept_and_fresh_ones_made);
 	CU_ADD_TEST(s, more_than_the_limit_queue);
