@@ -13,6 +13,12 @@
  * after each change) but takes the same ETag in a tagged If: header; others know only If-Match, or neither. */
 enum weir_dav_how { WEIR_DAV_HOW_NONE, WEIR_DAV_HOW_IF, WEIR_DAV_HOW_IF_MATCH };
 
+/* Which ASCII characters the server refuses in names (weir_dav_escape). Written by open() and ready() only. */
+struct weir_dav_names {
+	bool is_on;			/* false: names go as they are */
+	bool is_refused[128];
+};
+
 struct weir_dav;
 struct weir_dav_dialect {
 	const char *type;		/* "webdav" */
@@ -36,6 +42,7 @@ struct weir_dav {
 	char *root;			/* path of the root collection, encoded, no trailing slash; set once, before is_ready */
 	char *root_plain;		/* the same decoded */
 	bool is_nextcloud;
+	struct weir_dav_names names;
 	atomic_bool is_ready;
 	atomic_bool is_auth_dead;	/* a 401 came: nothing is sent any more until probe(), for servers count failed logins */
 
@@ -46,6 +53,11 @@ struct weir_dav {
 	atomic_bool keeps_overwrite;	/* Overwrite: F on COPY and MOVE */
 	atomic_bool mtime_by_put, mtime_by_patch;
 };
+
+/* ---- dav_names.c ---- */
+/* A name or path as the server is to hold it, and back. Owned. */
+char *weir_dav_escape(const struct weir_dav_names *, const char *);
+char *weir_dav_unescape(const struct weir_dav_names *, const char *);
 
 /* ---- dav_req.c ---- */
 
@@ -72,6 +84,7 @@ enum weir_code weir_dav_check_name(struct weir_dav *, const char *path, struct w
 
 char *weir_dav_url(const struct weir_dav *, const char *path, bool is_dir);		/* absolute, encoded; owned */
 char *weir_dav_abs_path(const struct weir_dav *, const char *path, bool is_dir);	/* the same from the slash on */
+char *weir_dav_plain(const struct weir_dav *, const char *path);	/* the same decoded, without slash at its end: as hrefs decode to */
 void weir_dav_call(struct weir_dav_call *, struct weir_dav *, const char *method, const char *path, bool is_dir);
 void weir_dav_call_url(struct weir_dav_call *, const char *method, char *url /* taken */);
 void weir_dav_header(struct weir_dav_call *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

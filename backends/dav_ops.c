@@ -47,7 +47,7 @@ weir_dav_op_list(struct weir_backend *b, const struct weir_ctx *ctx, const struc
 	r = weir_dav_ready(d, ctx, err);
 	if (r)
 		return r;
-	plain = *w->path ? weir_xasprintf("%s/%s", d->root_plain, w->path) : weir_xstrdup(d->root_plain);
+	plain = weir_dav_plain(d, w->path);
 	r = weir_dav_list_url(d, ctx, weir_dav_url(d, w->path, true), plain, w->path, d->dialect->props, &l, err);
 	if (r == WEIR_E_NOENT && !*w->path)
 		return weir_err_set(err, WEIR_E_NOBUCKET, "'%s' is gone from the server", d->url);
@@ -245,6 +245,8 @@ weir_dav_op_get(struct weir_backend *b, const struct weir_ctx *ctx, const struct
 	if (r)
 		return r;
 	memset(g.st, 0, sizeof(*g.st));
+	if (!w->version && d->is_nextcloud && (r = get_look(&g, ctx, w, err)))
+		return r;	/* a GET of a folder gets a text there, with 200 and an ETag */
 	if (len == 0 || off > INT64_MAX) {
 		r = get_look(&g, ctx, w, err);
 	} else {

@@ -190,13 +190,15 @@ weir_dav_check_name(struct weir_dav *d, const char *path, struct weir_err *err)
 {
 	const char *leaf = strrchr(path, '/');
 	const struct weir_limits *l = &d->base.limits;
+	WEIR_AUTO(weir_freep) char *escaped = NULL;
 
 	leaf = leaf ? leaf + 1 : path;
-	if (l->name_max && strlen(leaf) > l->name_max)
+	escaped = weir_dav_escape(&d->names, leaf);
+	if (l->name_max && strlen(escaped) > l->name_max)
 		return weir_err_set(err, WEIR_E_NAMETOOLONG, "'%s': the storage takes names of %zu bytes at most", leaf, l->name_max);
 	if (l->path_max && strlen(path) > l->path_max)
 		return weir_err_set(err, WEIR_E_NAMETOOLONG, "'%s': the storage takes paths of %zu bytes at most", leaf, l->path_max);
-	return d->dialect->name ? d->dialect->name(d, leaf, err) : WEIR_OK;
+	return d->dialect->name ? d->dialect->name(d, escaped, err) : WEIR_OK;
 }
 
 /* ---- requests ---- */
@@ -204,11 +206,20 @@ weir_dav_check_name(struct weir_dav *d, const char *path, struct weir_err *err)
 char *
 weir_dav_abs_path(const struct weir_dav *d, const char *path, bool is_dir)
 {
-	WEIR_AUTO(weir_freep) char *enc = dav_encode(path);
+	WEIR_AUTO(weir_freep) char *escaped = weir_dav_escape(&d->names, path);
+	WEIR_AUTO(weir_freep) char *enc = dav_encode(escaped);
 
 	if (!*path)
 		return weir_xasprintf("%s/", d->root);
 	return weir_xasprintf("%s/%s%s", d->root, enc, is_dir ? "/" : "");
+}
+
+char *
+weir_dav_plain(const struct weir_dav *d, const char *path)
+{
+	WEIR_AUTO(weir_freep) char *escaped = weir_dav_escape(&d->names, path);
+
+	return weir_xasprintf("%s%s%s", d->root_plain, *path ? "/" : "", escaped);
 }
 
 char *
@@ -713,9 +724,9 @@ weir_dav_stat(struct weir_dav *d, const struct weir_ctx *ctx, const char *path, 
 	return WEIR_OK;
 }
 
-/* The bare name of a child's href below `base` (decoded, no trailing slash), in place. false: not a child. */
+/* href becomes the bare name of a child of `base` (decoded, no trailing slash), as people see it. false: not a child. */
 static bool
-dav_child(struct weir_dav_item *it, const char *base, size_t n)
+dav_child(const struct weir_dav_names *names, struct weir_dav_item *it, const char *base, size_t n)
 {
 	char *name;
 	size_t len;
@@ -729,8 +740,10 @@ dav_child(struct weir_dav_item *it, const char *base, size_t n)
 		name[--len] = '\0';
 	if (!len || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return false;
-	memmove(it->href, name, len + 1);
-	return true;
+	name = weir_dav_unescape(names, name);
+	free(it->href);
+	it->href = name;
+	return strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && !strchr(name, '/');
 }
 
 static size_t
@@ -767,7 +780,7 @@ dav_self_first(struct weir_dav_listing *l, const char *plain)
 }
 
 static enum weir_code
-dav_arrange(struct weir_dav_listing *l, const char *plain, const char *path, struct weir_err *err)
+dav_arrange(const struct weir_dav_names *names, struct weir_dav_listing *l, const char *plain, const char *path, struct weir_err *err)
 {
 	WEIR_AUTO(weir_freep) char *base = NULL;
 	size_t n, kept = 1;
@@ -783,7 +796,7 @@ dav_arrange(struct weir_dav_listing *l, const char *plain, const char *path, str
 		int s = l->items[i].status;
 
 		/* 425: an upload is being processed there; it is listed as it is. */
-		if (dav_child(&l->items[i], base, n) && (s == 0 || s / 100 == 2 || s == 425))
+		if (dav_child(names, &l->items[i], base, n) && (s == 0 || s / 100 == 2 || s == 425))
 			l->items[kept++] = l->items[i];
 		else
 			weir_dav_item_clear(&l->items[i]);
@@ -806,7 +819,7 @@ weir_dav_list_url(struct weir_dav *d, const struct weir_ctx *ctx, char *url, con
 	if (!r && c.resp.status != 207)
 		r = weir_dav_refused(&c, err);
 	if (!r)
-		r = dav_arrange(l, plain, path, err);
+		r = dav_arrange(&d->names, l, plain, path, err);
 	weir_dav_call_free(&c);
 	if (r)
 		weir_dav_listing_free(l);

@@ -78,7 +78,7 @@ remove_send(struct weir_dav *d, const struct weir_ctx *ctx, const struct weir_wh
 static enum weir_code
 remove_dir(struct weir_dav *d, const struct weir_ctx *ctx, const struct weir_where *w, struct weir_err *err)
 {
-	WEIR_AUTO(weir_freep) char *plain = weir_xasprintf("%s/%s", d->root_plain, w->path);
+	WEIR_AUTO(weir_freep) char *plain = weir_dav_plain(d, w->path);
 	struct weir_dav_listing l = { 0 };
 	struct weir_stat st = { 0 };
 	int status;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The storage "nextcloud": WebDAV as Nextcloud speaks it (sabre/dav and its plugins). What that server keeps is known and not
- * tried out on it: scratch files would stay in its trash and activity list. `weir check` tries it all the same. Names go as they
- * are, percent-encoded (rclone escapes nothing here either); what the server would refuse is refused here, before any upload. */
+ * tried out on it: scratch files would stay in its trash and activity list. `weir check` tries it all the same. Characters the
+ * server refuses are escaped (dav_names.c); names it refuses as a whole are refused here, before any upload. */
 #include "config.h"
 
 #include "nextcloud.h"
 
+#include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -100,6 +101,12 @@ nc_take_limits(struct weir_dav *d, json_t *files)
 	nc->basenames = nc_strings(json_object_get(files, "forbidden_filename_basenames"));
 	nc->extensions = nc_strings(json_object_get(files, "forbidden_filename_extensions"));
 	nc->characters = nc_strings(json_object_get(files, "forbidden_filename_characters"));
+	for (char **p = nc->characters; p && *p; p++) {
+		unsigned char ch = (unsigned char)**p;
+
+		if (!(*p)[1] && ch > 0x20 && ch < 0x7f && ch != '/' && ch != '.' && !isalnum(ch))
+			d->names.is_refused[ch] = true;
+	}
 	if (json_is_integer(max) && json_integer_value(max) >= NC_PART_MIN) {
 		l->put_max = (uint64_t)json_integer_value(max);
 		if (l->put_max < l->part_max)
@@ -156,26 +163,6 @@ nc_ready(struct weir_dav *d, const struct weir_ctx *ctx, struct weir_err *err)
 
 /* ---- names ---- */
 
-/* Well-formed UTF-8 without control characters? */
-static bool
-nc_is_text(const char *s)
-{
-	const unsigned char *p = (const unsigned char *)s;
-
-	while (*p) {
-		unsigned n = *p < 0x80 ? 0 : *p >= 0xc2 && *p < 0xe0 ? 1 : *p >= 0xe0 && *p < 0xf0 ? 2 : *p >= 0xf0 && *p < 0xf5 ? 3 : 9;
-
-		if (*p < 0x20 || n == 9)
-			return false;
-		if ((*p == 0xe0 && p[1] < 0xa0) || (*p == 0xed && p[1] > 0x9f) || (*p == 0xf0 && p[1] < 0x90) || (*p == 0xf4 && p[1] > 0x8f))
-			return false;
-		for (p++; n; n--, p++)
-			if ((*p & 0xc0) != 0x80)
-				return false;
-	}
-	return true;
-}
-
 static bool
 nc_ends_with(const char *name, const char *tail)
 {
@@ -186,7 +173,6 @@ nc_ends_with(const char *name, const char *tail)
 
 static const char *const nc_default_names[] = { ".htaccess", NULL };
 static const char *const nc_default_extensions[] = { ".part", ".filepart", NULL };
-static const char *const nc_default_characters[] = { "\\", "/", NULL };
 
 static enum weir_code
 nc_name(struct weir_dav *d, const char *leaf, struct weir_err *err)
@@ -195,8 +181,6 @@ nc_name(struct weir_dav *d, const char *leaf, struct weir_err *err)
 	size_t base = strcspn(leaf[0] == '.' ? leaf + 1 : leaf, ".") + (leaf[0] == '.');
 	const char *const *p;
 
-	if (!nc_is_text(leaf))
-		return weir_err_set(err, WEIR_E_NAME, "the name holds control characters or is not UTF-8: Nextcloud takes neither");
 	if (leaf[strspn(leaf, " ")] == '\0')
 		return weir_err_set(err, WEIR_E_NAME, "Nextcloud takes no names of blanks alone");
 	for (p = nc->names ? (const char *const *)nc->names : nc_default_names; *p; p++)
@@ -205,8 +189,8 @@ nc_name(struct weir_dav *d, const char *leaf, struct weir_err *err)
 	for (p = nc->extensions ? (const char *const *)nc->extensions : nc_default_extensions; *p; p++)
 		if (nc_ends_with(leaf, *p))
 			return weir_err_set(err, WEIR_E_NAME, "'%s': the server forbids names that end in '%s'", leaf, *p);
-	for (p = nc->characters ? (const char *const *)nc->characters : nc_default_characters; *p; p++)
-		if (strstr(leaf, *p))
+	for (p = (const char *const *)nc->characters; p && *p; p++)	/* what has no twin to be written as */
+		if (strcmp(*p, "/") != 0 && strstr(leaf, *p))
 			return weir_err_set(err, WEIR_E_NAME, "'%s': the server forbids '%s' in names", leaf, *p);
 	for (p = (const char *const *)nc->basenames; p && *p; p++)
 		if (strlen(*p) == base && strncasecmp(leaf, *p, base) == 0)
@@ -230,6 +214,10 @@ nc_settle(struct weir_dav *d)
 	struct weir_limits *l = &d->base.limits;
 
 	d->is_nextcloud = true;
+	d->names.is_on = true;
+	for (int c = 1; c < 0x20; c++)
+		d->names.is_refused[c] = true;
+	d->names.is_refused['\\'] = true;
 	l->put_max = NC_PUT_MAX;
 	l->part_min = NC_PART_MIN;
 	l->part_max = NC_PART_MAX;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The storage "webdav": any RFC 4918 server, one collection as the root. What its server does beyond the RFC is found out, not
- * assumed. Names go as they are, percent-encoded: rclone, too, escapes nothing for plain WebDAV. */
+ * assumed. Names go as they are, percent-encoded: rclone, too, escapes nothing for plain WebDAV (seen). */
 #include "config.h"
 
 #include <string.h>

@@ -5,7 +5,7 @@
 #include <CUnit/Basic.h>
 #include <string.h>
 
-#include "../../backends/dav_xml.h"
+#include "../../backends/dav.h"
 #include "../../src/util/util.h"
 
 struct got {
@@ -285,6 +285,62 @@ reasons_are_the_servers_own_words(void)
 	CU_ASSERT_EQUAL(strlen(out), 22);	/* cut before the character that does not fit whole */
 }
 
+static void
+escaped_is(const struct weir_dav_names *n, const char *name, const char *held)
+{
+	WEIR_AUTO(weir_freep) char *e = weir_dav_escape(n, name);
+	WEIR_AUTO(weir_freep) char *u = weir_dav_unescape(n, held);
+
+	CU_ASSERT_STRING_EQUAL(e, held);
+	CU_ASSERT_STRING_EQUAL(u, name);
+	if (strcmp(e, held) != 0 || strcmp(u, name) != 0)
+		fprintf(stderr, "'%s' became '%s', '%s' became '%s'\n", name, e, held, u);
+}
+
+static void
+refused_characters_are_written_as_rclone_does(void)
+{
+	struct weir_dav_names n = { .is_on = true };
+
+	n.is_refused['\\'] = n.is_refused['\n'] = n.is_refused['?'] = true;
+	escaped_is(&n, "a/b c", "a/b c");
+	escaped_is(&n, "a\\b?\n", "a＼b？␊");
+	escaped_is(&n, "a＼b", "a‛＼b");
+	escaped_is(&n, "a‛\\b", "a‛‛＼b");
+	escaped_is(&n, "a‛＼b", "a‛‛‛＼b");
+	escaped_is(&n, "no utf-8 \xff\xc3(", "no utf-8 ‛FF‛C3(");
+	escaped_is(&n, "‛FF", "‛‛FF");
+	escaped_is(&n, "‛\xff", "‛‛‛FF");
+	escaped_is(&n, "‛41‛x‛", "‛41‛x‛");
+	escaped_is(&n, "‛‛", "‛‛");
+	escaped_is(&n, "：*｜ ␀", "：*｜ ␀");	/* twins of what is not refused are only themselves */
+	n.is_on = false;
+	escaped_is(&n, "a\\‛＼\xff", "a\\‛＼\xff");
+}
+
+/* Whatever other clients put there has a path that leads back to it, and no two names meet in one. */
+static void
+every_name_comes_back_the_same(void)
+{
+	static const char *const bits[] = { "‛", "‛", "＼", "\\", "FF", "80", "4", "\xff", "\xe2\x80", "x", "␊", "\n" };
+	struct weir_dav_names n = { .is_on = true };
+	uint32_t state = 7;
+
+	n.is_refused['\\'] = n.is_refused['\n'] = true;
+	for (int i = 0; i < 20000; i++) {
+		char name[64] = "";
+		WEIR_AUTO(weir_freep) char *e = NULL, *u = NULL;
+
+		for (int k = 0; k < 6; k++) {
+			state = state * 1664525 + 1013904223;
+			strncat(name, bits[(state >> 16) % WEIR_LEN(bits)], 8);
+		}
+		e = weir_dav_escape(&n, name);
+		u = weir_dav_unescape(&n, e);
+		CU_ASSERT_STRING_EQUAL_FATAL(u, name);
+	}
+}
+
 int
 main(void)
 {
@@ -304,6 +360,8 @@ main(void)
 	CU_ADD_TEST(s, status_lines);
 	CU_ADD_TEST(s, etags_of_one_version_spell_the_same);
 	CU_ADD_TEST(s, reasons_are_the_servers_own_words);
+	CU_ADD_TEST(s, refused_characters_are_written_as_rclone_does);
+	CU_ADD_TEST(s, every_name_comes_back_the_same);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
 	failed = CU_get_number_of_failures();
