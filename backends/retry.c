@@ -467,7 +467,8 @@ run_get(struct retry_run *run, struct weir_err *err)
 		uint64_t before = g.done;
 
 		code = run_attempt(run, err);
-		if (code == WEIR_OK || (code != WEIR_E_BADSUM && get_is_whole(&g))) {
+		/* BADSUM and CHANGED may come after the last byte: the storage has looked again, and the bytes are of no one version. */
+		if (code == WEIR_OK || (code != WEIR_E_BADSUM && code != WEIR_E_CHANGED && get_is_whole(&g))) {
 			code = WEIR_OK;
 			break;
 		}
