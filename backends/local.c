@@ -279,7 +279,7 @@ local_get_open(struct local *l, int dirfd, const char *leaf, const struct weir_w
 
 /* Somebody may write into the file in place while it is read: then the bytes are of no version. */
 static enum weir_code
-local_get_recheck(int fd, const struct weir_where *w, const char *version, struct weir_err *err)
+local_get_recheck(int fd, const struct weir_where *w, struct weir_err *err)
 {
 	struct stat s;
 	WEIR_AUTO(weir_freep) char *now = NULL;
@@ -287,7 +287,7 @@ local_get_recheck(int fd, const struct weir_where *w, const char *version, struc
 	if (!w->version || fstat(fd, &s))
 		return WEIR_OK;
 	now = local_version(&s);
-	return strcmp(now, version) == 0 ? WEIR_OK : weir_err_set(err, WEIR_E_CHANGED, "'%s' changed while it was read", w->path);
+	return strcmp(now, w->version) == 0 ? WEIR_OK : weir_err_set(err, WEIR_E_CHANGED, "'%s' changed while it was read", w->path);
 }
 
 static enum weir_code
@@ -317,7 +317,7 @@ local_get(struct weir_backend *b, const struct weir_ctx *ctx, const struct weir_
 		if (!r)
 			r = local_send(l, ctx, fd, w->path, off, len, sink, err);
 		if (!r)
-			r = local_get_recheck(fd, w, st->version, err);
+			r = local_get_recheck(fd, w, err);
 	}
 	if (r || !out)
 		weir_stat_free(st);
@@ -713,7 +713,7 @@ local_copy(struct weir_backend *b, const struct weir_ctx *ctx, const struct weir
 		r = local_put(b, ctx, to, WEIR_FILE, &src.source, st.size, &meta, NULL, out, err);
 	}
 	if (!r)
-		r = local_get_recheck(fd, from, st.version, err);
+		r = local_get_recheck(fd, from, err);
 	weir_stat_free(&st);
 	return r;
 }
