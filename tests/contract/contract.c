@@ -289,7 +289,7 @@ clean(struct t *t, const char *path)
 {
 	struct t_list l;
 
-	if (t_list(t, path, 0, &l) == WEIR_OK) {
+	if (t_list(t, path, 0, &l) == WEIR_OK && l.n > 0) {
 		qsort(l.v, l.n, sizeof(*l.v), clean_deepest_first);
 		for (size_t i = 0; i < l.n; i++) {
 			WEIR_AUTO(weir_freep) char *p = weir_path_join(path, l.v[i].path);

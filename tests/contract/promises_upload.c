@@ -269,7 +269,7 @@ a_file_sent_in_parts_moves_and_keeps_its_meta(struct t *t)
 	for (uint32_t i = 1; i <= PARTS; i++)
 		OK(t, up_send(&u, i));
 	OK(t, up_commit(&u, NULL, &done));
-	from = (struct weir_where){ .path = u.path, .version = done.version };
+	from = (struct weir_where){ .path = u.path, .id = done.id, .version = done.version };
 	there = (struct weir_where){ .path = to, .version = WEIR_ABSENT };
 	OK(t, t->ops->move(t->be, &t->ctx, &from, &there, false, &moved, &t->err));
 	OK(t, t->ops->move(t->be, &t->ctx, &from, &there, false, NULL, &t->err));
