@@ -204,7 +204,7 @@ static int
 xml_feed(struct weir_s3_xml *x, const char *s, size_t len, bool is_last)
 {
 	/* Keep-alive blanks before the declaration are not XML. */
-	while (!x->is_begun && len > 0 && strchr(" \t\r\n", *s) != NULL) {
+	while (!x->is_begun && len > 0 && *s != '\0' && strchr(" \t\r\n", *s) != NULL) {
 		s++;
 		len--;
 	}
@@ -365,6 +365,16 @@ weir_s3_page_free(struct weir_s3_page *p)
 
 /* ---- small answers ---- */
 
+/* For people, on one line. */
+static void
+answer_line(char *out, size_t max, const char *text)
+{
+	snprintf(out, max, "%s", text);
+	for (; *out != '\0'; out++)
+		if ((unsigned char)*out < 0x20 || *out == 0x7F)
+			*out = ' ';
+}
+
 static void
 answer_element(void *arg, const char *parent, const char *name, const char *text)
 {
@@ -373,13 +383,13 @@ answer_element(void *arg, const char *parent, const char *name, const char *text
 	if (parent[0] == '\0') {
 		snprintf(a->root, sizeof(a->root), "%s", name);
 	} else if (strcmp(name, "Code") == 0) {
-		snprintf(a->code, sizeof(a->code), "%s", text);
+		answer_line(a->code, sizeof(a->code), text);
 	} else if (strcmp(name, "Message") == 0) {
-		snprintf(a->message, sizeof(a->message), "%s", text);
+		answer_line(a->message, sizeof(a->message), text);
 	} else if (strcmp(name, "Region") == 0) {
 		snprintf(a->region, sizeof(a->region), "%s", text);
 	} else if (strcmp(name, "Endpoint") == 0) {
-		snprintf(a->endpoint, sizeof(a->endpoint), "%s", text);
+		answer_line(a->endpoint, sizeof(a->endpoint), text);
 	} else if (strcmp(name, "UploadId") == 0) {
 		snprintf(a->upload_id, sizeof(a->upload_id), "%s", text);
 	} else if (strcmp(name, "ETag") == 0) {
