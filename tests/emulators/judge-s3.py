@@ -3,7 +3,7 @@
 """The S3 emulator judged by botocore: conditions, checksums, copies, listings; and aws-chunked bodies signed here from
 the specification. usage: judge-s3.py URL ACCESS_KEY SECRET_KEY. Exits 1 with the first promise that does not hold."""
 import base64, datetime, hashlib, hmac, http.client, sys, urllib.parse, urllib.request, zlib
-import botocore.auth, botocore.awsrequest, botocore.config, botocore.credentials, botocore.exceptions, botocore.session
+import botocore.auth, botocore.awsrequest, botocore.config, botocore.credentials, botocore.exceptions, botocore.parsers, botocore.session
 
 url, key, secret = sys.argv[1:4]
 bucket = "judge"
@@ -137,7 +137,11 @@ def multipart():
     fails("InvalidRange", "upload_part_copy", Key="m2", UploadId=up, PartNumber=2, CopySource=f"{bucket}/m", CopySourceRange="bytes=0-9999999")
     fails("InvalidArgument", "upload_part_copy", Key="m2", UploadId=up, PartNumber=2, CopySource=f"{bucket}/m", CopySourceRange="bytes=9-")
     one = {"Parts": [{"PartNumber": 1, "ETag": e1}]}
-    s3.complete_multipart_upload(Bucket=bucket, Key="m2", UploadId=up, MultipartUpload=one)     # botocore sees the error in the 200 and repeats
+    done = {"Bucket": bucket, "Key": "m2", "UploadId": up, "MultipartUpload": one}
+    try:
+        s3.complete_multipart_upload(**done)    # newer botocores see the error in the 200 and repeat by themselves
+    except botocore.parsers.ResponseParserError:
+        s3.complete_multipart_upload(**done)    # Debian 12's chokes on the white space before it
     assert b"complete_error_200_next=0" in urllib.request.urlopen(url + "/_emu/switches").read()
     assert s3.get_object(Bucket=bucket, Key="m2")["Body"].read() == a
     switch("reset")
@@ -248,6 +252,33 @@ def streams():
     assert status == 400 and b"BadDigest" in said, (status, said)
 
 
-for promise in (conditions, checksums, spoilt_on_the_way, ranges, multipart, multipart_sums, listings, streams):
+def host_style():
+    """The bucket in the host name: what a client without path style sends."""
+    port = urllib.parse.urlsplit(url).port
+    virtual = botocore.session.get_session().create_client(
+        "s3", region_name="us-east-1", endpoint_url=f"http://localhost:{port}", aws_access_key_id=key, aws_secret_access_key=secret,
+        config=botocore.config.Config(s3={"addressing_style": "virtual"}, signature_version="s3v4"))
+    s3.put_object(Bucket=bucket, Key="host style/k", Body=b"virtual")
+    link = urllib.parse.urlsplit(virtual.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "host style/k"}))
+    assert link.hostname == f"{bucket}.localhost", link.hostname
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    c.request("GET", f"{link.path}?{link.query}", headers={"Host": link.netloc})
+    r = c.getresponse()
+    assert r.status == 200 and r.read() == b"virtual", r.status
+
+
+def tokens_and_regions():
+    switch("set?expired_token_next=1")
+    fails("ExpiredToken", "list_objects_v2")
+    there = botocore.session.get_session().create_client("s3", region_name="eu-north-1", endpoint_url=url, aws_access_key_id=key,
+                                                         aws_secret_access_key=secret, config=config)
+    there.list_objects_v2(Bucket=bucket)        # botocore finds the right region from the refusal
+    log = urllib.request.urlopen(url + "/_emu/log").read().decode().splitlines()
+    assert any(" 400 " in line for line in log[-4:]), log[-4:]
+    assert s3.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"] == "us-east-1"
+    switch("reset")
+
+
+for promise in (conditions, checksums, spoilt_on_the_way, ranges, multipart, multipart_sums, listings, streams, host_style, tokens_and_regions):
     promise()
     print(promise.__name__, "ok", flush=True)

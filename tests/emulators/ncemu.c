@@ -202,8 +202,20 @@ op_locks(struct emu_req *req)
 	nc_error(req, 501, "NotImplemented", "There was no plugin in the system that was willing to handle this method");
 }
 
-static void op_move(struct emu_req *req) { nc_is_assembly(&nc_of(req)->path) ? nc_assemble(req) : nc_move_copy(req, true); }
-static void op_copy(struct emu_req *req) { nc_move_copy(req, false); }
+static void
+op_move(struct emu_req *req)
+{
+	if (nc_is_assembly(&nc_of(req)->path))
+		nc_assemble(req);
+	else
+		nc_move_copy(req, true);
+}
+
+static void
+op_copy(struct emu_req *req)
+{
+	nc_move_copy(req, false);
+}
 
 static const struct op {
 	const char *method;

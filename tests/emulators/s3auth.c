@@ -299,7 +299,7 @@ auth_scope_ok(struct emu_req *req, const struct auth_claim *c)
 
 	if (!strcmp(want, c->scope))
 		return true;
-	emu_out(req, "x-amz-bucket-region", s3_conf.region);
+	emu_out_replace(req, "x-amz-bucket-region", s3_conf.region);
 	if (s3_on(S3_REDIRECT)) {
 		s3_error(req, 301, "PermanentRedirect", "The bucket you are attempting to access must be addressed using the specified endpoint.");
 		return false;

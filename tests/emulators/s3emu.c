@@ -141,7 +141,6 @@ bucket_head(struct emu_req *req)
 	struct s3_bucket *b;
 
 	pthread_mutex_lock(&s3_lock);
-	emu_out(req, "x-amz-bucket-region", s3_conf.region);
 	if (s3_with_bucket(req, &b))
 		emu_reply(req, 200);
 	pthread_mutex_unlock(&s3_lock);
@@ -228,8 +227,17 @@ bucket_location(struct emu_req *req)
 
 /* ---- operations ---- */
 
-static void op_list_v1(struct emu_req *req) { s3_list_objects(req, false); }
-static void op_list_v2(struct emu_req *req) { s3_list_objects(req, true); }
+static void
+op_list_v1(struct emu_req *req)
+{
+	s3_list_objects(req, false);
+}
+
+static void
+op_list_v2(struct emu_req *req)
+{
+	s3_list_objects(req, true);
+}
 
 static void
 op_unknown(struct emu_req *req)
@@ -374,6 +382,8 @@ s3emu_begin(struct emu_req *req)
 
 	emu_out(req, "x-amz-request-id", "1");
 	emu_out(req, "Server", "s3emu");
+	if (op->run == bucket_head)
+		emu_out(req, "x-amz-bucket-region", s3_conf.region);	/* also, and above all, with a refusal */
 	if (!req->is_raw && !s3_auth(req))
 		return;
 	if (!s3emu_limits_ok(req, op))

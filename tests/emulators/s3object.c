@@ -218,6 +218,10 @@ object_send(struct emu_req *req, struct s3_obj *o)
 	const char *range = s3_on(S3_NO_RANGE) && !req->is_raw ? NULL : emu_header(req, "Range");
 	int r = emu_range(range, size, &off, &len);
 
+	if (emu_query(req, "partNumber")) {
+		s3_error(req, 501, "NotImplemented", "This server does not read by part number");
+		return;
+	}
 	if (r < 0) {
 		emu_outf(req, "Content-Range", "bytes */%llu", (unsigned long long)size);
 		s3_error(req, 416, "InvalidRange", "The requested range is not satisfiable");
