@@ -336,7 +336,7 @@ job_print_report(const struct weir_job *job, int status)
 
 	if (job->was_started)
 		json_object_set_new(report, "job_status", json_integer(job->status));
-	json_dumpf(report, stderr, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	json_dumpf(report, stderr, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6));
 	fputc('\n', stderr);
 	json_decref(report);
 }

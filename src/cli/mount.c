@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,13 +62,14 @@ mount_resolve(const char *target)
 static enum weir_code
 mount_check_point(struct mount_job *job, struct weir_err *err)
 {
+	struct statfs fs;
 	struct stat st;
 
 	job->mountpoint = mount_resolve(job->target);
 	if (job->mountpoint == NULL)
 		return weir_err_errno(err, errno, "mount point '%s'", job->target);
-	if (stat(job->mountpoint, &st) != 0 && errno == ENOTCONN) {
-		/* What died there serves nobody; a new mount would be hidden behind its error. */
+	/* What died there serves nobody, and would stay in the way. stat(2) may still be answered from the kernel's memory; statfs is not. */
+	if (statfs(job->mountpoint, &fs) != 0 && errno == ENOTCONN) {
 		enum weir_code r = weir_unmount_dead(job->mountpoint, err);
 
 		if (r)
