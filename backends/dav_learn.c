@@ -18,7 +18,9 @@ struct learn {
 	const struct weir_ctx *ctx;
 	char a[32], b[32];		/* names of the scratch files */
 	struct weir_err err;
-	enum weir_code broken;		/* the connection failed: nothing may be concluded */
+	enum weir_code broken;		/* the connection or the server failed: nothing may be concluded */
+	enum weir_dav_how how_put, how_copy, how_delete;
+	bool keeps_create, keeps_overwrite, mtime_by_put, mtime_by_patch;
 };
 
 /* Status of the answer; 0 when there was none. */
@@ -30,6 +32,8 @@ learn_send(struct learn *l, struct weir_dav_call *c)
 
 	if (!r)
 		r = weir_dav_send(l->d, l->ctx, c, &l->err);
+	if (!r && (c->resp.status == 423 || (c->resp.status >= 500 && c->resp.status != 501 && c->resp.status != 507)))
+		r = weir_dav_refused(c, &l->err);
 	if (r && !l->broken)
 		l->broken = r;
 	status = r ? 0 : c->resp.status;
@@ -46,7 +50,7 @@ learn_version(struct learn *l, const char *path, int64_t *mtime_ns)
 
 	if (mtime_ns)
 		*mtime_ns = r ? WEIR_TIME_NONE : st.mtime_ns;
-	if (weir_code_retry(r) && !l->broken)
+	if (r && r != WEIR_E_NOENT && !l->broken)
 		l->broken = r;
 	weir_stat_free(&st);
 	return v;
@@ -151,21 +155,34 @@ static void
 learn_times(struct learn *l)
 {
 	int64_t t = 0;
+	enum weir_code r;
 
 	free(learn_version(l, l->a, &t));
-	atomic_store(&l->d->mtime_by_put, t == LEARN_MTIME * 1000000000);
+	l->mtime_by_put = t == LEARN_MTIME * 1000000000;
 	t = 0;
-	if (!l->broken && weir_dav_patch_mtime(l->d, l->ctx, l->a, false, (LEARN_MTIME + 7) * 1000000000, NULL) == WEIR_OK)
+	r = l->broken ? l->broken : weir_dav_patch_mtime(l->d, l->ctx, l->a, false, (LEARN_MTIME + 7) * 1000000000, &l->err);
+	if (!r)
 		free(learn_version(l, l->a, &t));	/* mod_dav says 200 and keeps it as a property that means nothing */
-	atomic_store(&l->d->mtime_by_patch, t == (LEARN_MTIME + 7) * 1000000000);
+	else if (weir_code_retry(r))
+		l->broken = r;
+	l->mtime_by_patch = t == (LEARN_MTIME + 7) * 1000000000;
 }
 
 /* A precondition that is kept is not yet an atomic one: mod_dav looks, then receives the body, then renames, and of eight
  * creations at once two were told 201 (measured). So no WEIR_CAP_CAS_ bit comes from here; the preconditions are sent all the same,
  * for they make the window as small as it can be. */
 static void
-learn_caps(struct weir_dav *d)
+learn_conclude(const struct learn *l)
 {
+	struct weir_dav *d = l->d;
+
+	atomic_store(&d->how_put, l->how_put);
+	atomic_store(&d->how_copy, l->how_copy);
+	atomic_store(&d->how_delete, l->how_delete);
+	atomic_store(&d->keeps_create, l->keeps_create);
+	atomic_store(&d->keeps_overwrite, l->keeps_overwrite);
+	atomic_store(&d->mtime_by_put, l->mtime_by_put);
+	atomic_store(&d->mtime_by_patch, l->mtime_by_patch);
 	if (atomic_load(&d->mtime_by_put) || atomic_load(&d->mtime_by_patch))
 		atomic_fetch_or(&d->base.caps, WEIR_CAP_MTIME | WEIR_CAP_LIST_MTIME);
 }
@@ -173,21 +190,26 @@ learn_caps(struct weir_dav *d)
 static void
 learn_all(struct learn *l)
 {
-	struct weir_dav *d = l->d;
-
 	if (learn_put(l, l->a, WEIR_DAV_HOW_NONE, NULL) / 100 != 2)
 		return;	/* no right to write there: nothing is concluded, everything is compared */
 	learn_times(l);
-	atomic_store(&d->keeps_create, learn_put(l, l->a, WEIR_DAV_HOW_NONE, WEIR_ABSENT) == 412 &&
-	    learn_put(l, l->b, WEIR_DAV_HOW_NONE, WEIR_ABSENT) / 100 == 2);
-	atomic_store(&d->how_put, learn_how_put(l));
-	atomic_store(&d->keeps_overwrite, learn_transfer(l, "COPY", l->a, l->b, false, NULL) == 412 &&
-	    learn_transfer(l, "MOVE", l->a, l->b, false, NULL) == 412);
-	atomic_store(&d->how_copy, learn_how_copy(l));
-	atomic_store(&d->how_delete, learn_how_delete(l));
-	/* What was tried last may have left either. 404 is as good as gone. */
-	learn_delete(l, l->a, WEIR_DAV_HOW_NONE, NULL);
-	learn_delete(l, l->b, WEIR_DAV_HOW_NONE, NULL);
+	l->keeps_create = learn_put(l, l->a, WEIR_DAV_HOW_NONE, WEIR_ABSENT) == 412 &&
+	    learn_put(l, l->b, WEIR_DAV_HOW_NONE, WEIR_ABSENT) / 100 == 2;
+	l->how_put = learn_how_put(l);
+	l->keeps_overwrite = learn_transfer(l, "COPY", l->a, l->b, false, NULL) == 412 &&
+	    learn_transfer(l, "MOVE", l->a, l->b, false, NULL) == 412;
+	l->how_copy = learn_how_copy(l);
+	l->how_delete = learn_how_delete(l);
+}
+
+/* What was tried last may have left either, and so may have what failed. */
+static void
+learn_clean(struct learn *l)
+{
+	struct learn k = { .d = l->d, .ctx = l->ctx };
+
+	learn_delete(&k, l->a, WEIR_DAV_HOW_NONE, NULL);
+	learn_delete(&k, l->b, WEIR_DAV_HOW_NONE, NULL);
 }
 
 static enum weir_code
@@ -202,12 +224,14 @@ learn_run(struct weir_dav *d, const struct weir_ctx *ctx, struct weir_err *err)
 	memcpy(l.b, l.a, sizeof(l.b));
 	strncat(l.b, "-2", sizeof(l.b) - strlen(l.b) - 1);
 	learn_all(&l);
+	if (!l.broken || l.broken == WEIR_E_SERVER || l.broken == WEIR_E_LOCKED)
+		learn_clean(&l);
 	if (l.broken) {
 		if (err)
 			*err = l.err;
 		return l.broken;
 	}
-	learn_caps(d);
+	learn_conclude(&l);
 	return WEIR_OK;
 }
 

@@ -443,6 +443,27 @@ put_is_guarded(struct weir_dav *d, const char *version)
 	return atomic_load(&d->how_put) != WEIR_DAV_HOW_NONE && strncmp(version, "mtime:", 6) != 0;
 }
 
+/* No answer, or a proxy's: the server may hold it all the same, and asking again would find our own file in the way. Only a
+ * checksum tells whose it is; without one the caller, who has written down what it sent, must look. */
+static bool
+put_was_done(struct weir_dav *d, const struct weir_ctx *ctx, const struct dav_put *p, enum weir_code r, int status, struct weir_stat *out)
+{
+	struct weir_stat st = { 0 };
+	bool is;
+
+	if (!p->sum || (r ? !weir_code_retry(r) || r == WEIR_E_THROTTLED : status < 500 || status == 507))
+		return false;
+	if (weir_dav_stat(d, ctx, p->w->path, &st, NULL) != WEIR_OK)
+		return false;
+	is = st.type == WEIR_FILE && st.size == p->size && st.sum && strcmp(st.sum, p->sum) == 0 &&
+	    !(p->w->version && weir_dav_same(p->w->version, st.version));
+	if (is && out)
+		*out = st;
+	else
+		weir_stat_free(&st);
+	return is;
+}
+
 enum weir_code
 weir_dav_op_put(struct weir_backend *b, const struct weir_ctx *ctx, const struct weir_where *w, enum weir_type type, struct weir_source *src,
     uint64_t size, const struct weir_meta *meta, const char *sum, struct weir_stat *st, struct weir_err *err)
@@ -469,6 +490,10 @@ weir_dav_op_put(struct weir_backend *b, const struct weir_ctx *ctx, const struct
 	if (!sum && d->is_nextcloud && size <= DAV_HASH_MAX)
 		p.sum = own_sum = put_hash(src, size);
 	r = put_once(d, ctx, &p, is_guarded, &c, err);
+	if ((r || c.resp.status >= 500) && put_was_done(d, ctx, &p, r, c.resp.status, st)) {
+		weir_dav_call_free(&c);
+		return WEIR_OK;
+	}
 	if (!r && c.resp.status == 412 && is_guarded)
 		r = put_settle(d, ctx, &p, &c, err);
 	if (!r && !weir_dav_ok(&c))

@@ -237,6 +237,25 @@ transfer_refused(struct dav_transfer *t, const struct weir_dav_call *c, struct w
 	return weir_dav_refused_at(t->d, t->ctx, c, t->to->path, err);
 }
 
+/* No answer, or one from a proxy that lost patience: the MOVE may have been done. Then the source, seen a moment ago, lies there. */
+static bool
+move_was_done(struct dav_transfer *t, enum weir_code r, int status)
+{
+	struct weir_stat st = { 0 };
+	bool is = false;
+
+	if (strcmp(t->method, "MOVE") != 0 || r == WEIR_E_AUTH || r == WEIR_E_CANCELED || (!r && status < 500))
+		return false;
+	if (weir_dav_stat(t->d, t->ctx, t->from->path, &st, NULL) != WEIR_E_NOENT) {
+		weir_stat_free(&st);
+		return false;
+	}
+	if (weir_dav_stat(t->d, t->ctx, t->to->path, &st, NULL) == WEIR_OK && st.type == t->src.type)
+		is = st.id && t->src.id ? strcmp(st.id, t->src.id) == 0 : t->is_dir || weir_dav_same(st.version, t->src.version);
+	weir_stat_free(&st);
+	return is;
+}
+
 static enum weir_code
 transfer(struct dav_transfer *t, struct weir_stat *out, struct weir_err *err)
 {
@@ -253,7 +272,9 @@ transfer(struct dav_transfer *t, struct weir_stat *out, struct weir_err *err)
 		if (!r)
 			r = transfer_send(t, false, &c, err);
 	}
-	if (!r && c.resp.status == 412)
+	if ((r || c.resp.status >= 500) && move_was_done(t, r, c.resp.status))
+		r = WEIR_OK;
+	else if (!r && c.resp.status == 412)
 		r = weir_err_set(err, t->is_new ? WEIR_E_EXIST : WEIR_E_CHANGED, "'%s' is there already", t->to->path);
 	else if (!r && !weir_dav_ok(&c))
 		r = transfer_refused(t, &c, err);
