@@ -92,7 +92,7 @@ put_prepare_content(struct put *p, struct weir_err *err)
 	bool dropped;
 	enum weir_code r;
 
-	if (!p->c->is_complete) {
+	if (!weir_content_check_complete(p->c)) {
 		weir_sync_fetch_all(p->r->sy, p->c);
 		return p->c->is_stale ? weir_err_set(err, WEIR_E_STALE, "the version this file was changed from is gone before all of it was here") : WEIR_E_BUSY;
 	}
