@@ -451,7 +451,8 @@ put_was_done(struct weir_dav *d, const struct weir_ctx *ctx, const struct dav_pu
 	struct weir_stat st = { 0 };
 	bool is;
 
-	if (!p->sum || (r ? !weir_code_retry(r) || r == WEIR_E_THROTTLED : status < 500 || status == 507))
+	/* 412 as well: it may be our own file that is in the way, when this is the second attempt. */
+	if (!p->sum || (r ? !weir_code_retry(r) || r == WEIR_E_THROTTLED : status != 412 && (status < 500 || status == 507)))
 		return false;
 	if (weir_dav_stat(d, ctx, p->w->path, &st, NULL) != WEIR_OK)
 		return false;
@@ -490,7 +491,7 @@ weir_dav_op_put(struct weir_backend *b, const struct weir_ctx *ctx, const struct
 	if (!sum && d->is_nextcloud && size <= DAV_HASH_MAX)
 		p.sum = own_sum = put_hash(src, size);
 	r = put_once(d, ctx, &p, is_guarded, &c, err);
-	if ((r || c.resp.status >= 500) && put_was_done(d, ctx, &p, r, c.resp.status, st)) {
+	if ((r || c.resp.status == 412 || c.resp.status >= 500) && put_was_done(d, ctx, &p, r, c.resp.status, st)) {
 		weir_dav_call_free(&c);
 		return WEIR_OK;
 	}
