@@ -16,7 +16,6 @@ servers_dir() {
 server_run() {
 	local name=$1 limit=$2 label=$3 r=0
 	shift 3
-	servers_dir
 	watched "$limit" "$SERVERS/$name.log" "$label" "$@" || r=$?
 	[ $r -ne 0 ] || return 0
 	SERVER_WHY[$name]=$(tail -n 1 "$SERVERS/$name.log" 2> /dev/null)
@@ -28,12 +27,17 @@ server_run() {
 server_value() { sed -n "s/^$2=//p" "$SERVERS/$1/env"; }	# NAME KEY
 
 server_rgw() {
-	server_run rgw 180 "Ceph RGW" "$TOP/tests/servers/rgw.sh" start "$SERVERS/rgw" || return 1
+	servers_dir
+	server_run rgw 180 "Ceph RGW" "$TOP/tests/servers/rgw.sh" start "$SERVERS/rgw" || {
+		# A port that was free when it was chosen may be taken when the daemon comes: once more.
+		[ -z "${SERVER_MISSING[rgw]:-}" ] && server_run rgw 180 "Ceph RGW" "$TOP/tests/servers/rgw.sh" start "$SERVERS/rgw"
+	} || return 1
 	WEIR_TEST_RGW=$(server_value rgw url) WEIR_TEST_RGW_KEY=$(server_value rgw access_key) WEIR_TEST_RGW_SECRET=$(server_value rgw secret_key)
 	export WEIR_TEST_RGW WEIR_TEST_RGW_KEY WEIR_TEST_RGW_SECRET
 }
 
 server_dav() {
+	servers_dir
 	server_run dav 60 "Apache mod_dav" "$TOP/tests/servers/apache-dav.sh" start "$SERVERS/dav" || return 1
 	WEIR_TEST_DAV=$(server_value dav url) WEIR_TEST_DAV_USER=$(server_value dav user) WEIR_TEST_DAV_PASSWORD=$(server_value dav password)
 	export WEIR_TEST_DAV WEIR_TEST_DAV_USER WEIR_TEST_DAV_PASSWORD
@@ -51,7 +55,7 @@ server_daemon() {
 	"$@" > "$SERVERS/$name.log" 2>&1 < /dev/null &
 	SERVER_PID[$name]=$!
 	for ((i = 0; i < 200; i++)); do
-		LISTENING=$(sed -n 's/^listening on //p' "$SERVERS/$name.log")
+		LISTENING=$(sed -n 's/^listening on //p' "$SERVERS/$name.log" 2> /dev/null)
 		[ -z "$LISTENING" ] || return 0
 		kill -0 "${SERVER_PID[$name]}" 2> /dev/null || break
 		sleep 0.05
