@@ -335,6 +335,8 @@ call_code(const struct weir_http_resp *resp, const struct weir_s3_answer *a)
 	for (size_t i = 0; i < WEIR_LEN(call_codes); i++)
 		if (strcmp(a->code, call_codes[i].code) == 0)
 			return call_codes[i].means;
+	if (resp->status == 409 && strstr(a->code, "Exists") != NULL)
+		return WEIR_E_EXIST;
 	/* An <Error> inside a 200 is a late 500. */
 	return resp->status < 300 ? WEIR_E_SERVER : call_code_of_status(resp);
 }

@@ -9,10 +9,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "s3_impl.h"
 
 #define CAS_BODY "weir asks this server which preconditions it keeps\n"
+#define CAS_TRIES 3		/* more, of check(); 0.1, 0.2, 0.4 s apart */
 #define CAS_WRONG "00000000000000000000000000000000"
 
 struct cas {
@@ -39,9 +41,10 @@ cas_call(struct cas *c, const char *method, const char *key, const char *query, 
 	if (r != WEIR_OK)
 		return r;
 	*status = resp->status;
-	if (resp->status == 429 || (resp->status >= 500 && resp->status != 501))
-		return weir_s3_fail(c->s, resp, "ask for preconditions with", key, c->err);
-	return WEIR_OK;
+	if (resp->status < 300 || resp->status == 412 || resp->status == 501)
+		return WEIR_OK;
+	r = weir_s3_fail(c->s, resp, "ask for preconditions with", key, c->err);
+	return weir_code_retry(r) ? r : WEIR_OK;	/* what may pass says nothing about preconditions */
 }
 
 static bool
@@ -53,7 +56,7 @@ cas_is_ok(int status)
 static bool
 cas_is_refused(int status)
 {
-	return status == 412 || status == 409;
+	return status == 412 || status == 409;	/* Alibaba: 409 FileAlreadyExists */
 }
 
 static enum weir_code
@@ -135,8 +138,8 @@ cas_commit_onto_key(struct cas *c, const char *condition, int *status)
 	}
 	weir_s3_header(&h, "%s", condition);
 	r = weir_s3_mp_complete(c->s, c->ctx, c->key, c->key, c->upload, (const char *const *)c->tag, 1, &h, &etag, &local);
-	*status = r == WEIR_OK ? 200 : r == WEIR_E_CHANGED || r == WEIR_E_LOCKED ? 412 : 400;
-	if (r != WEIR_OK && weir_code_retry(r) && r != WEIR_E_LOCKED) {
+	*status = r == WEIR_OK ? 200 : r == WEIR_E_CHANGED || r == WEIR_E_EXIST ? 412 : 400;
+	if (r != WEIR_OK && weir_code_retry(r)) {
 		if (c->err != NULL)
 			*c->err = local;
 		return r;
@@ -409,6 +412,21 @@ cas_report(struct s3 *s, const struct cas_report *out)
 	cas_line(out, "conditional removal: %s", cas_words(s->cas_delete));
 }
 
+/* The retry layer repeats no check, since its lines would come twice. */
+static enum weir_code
+cas_patiently(struct s3 *s, const struct weir_ctx *ctx, enum s3_cas_op op, enum s3_keeps *keeps, struct weir_err *err)
+{
+	enum weir_code r = weir_s3_cas(s, ctx, op, keeps, err);
+
+	for (int i = 0; i < CAS_TRIES && r != WEIR_OK && weir_code_retry(r); i++) {
+		const struct timespec pause = { .tv_nsec = 100000000L << i };
+
+		nanosleep(&pause, NULL);
+		r = weir_s3_cas(s, ctx, op, keeps, err);
+	}
+	return r;
+}
+
 enum weir_code
 weir_s3_check(struct weir_backend *be, const struct weir_ctx *ctx, void (*line)(void *, const char *), void *arg, struct weir_err *err)
 {
@@ -424,7 +442,7 @@ weir_s3_check(struct weir_backend *be, const struct weir_ctx *ctx, void (*line)(
 		return WEIR_OK;
 	for (size_t i = 0; i < WEIR_LEN(ops); i++) {
 		enum s3_keeps keeps;
-		enum weir_code r = weir_s3_cas(s, ctx, ops[i], &keeps, err);
+		enum weir_code r = cas_patiently(s, ctx, ops[i], &keeps, err);
 
 		if (r != WEIR_OK)
 			return r;
