@@ -76,10 +76,11 @@ weir_s3_mode_parse(const char *s, bool is_dir)
 	if (*s < '0' || *s > '9' || strlen(s) > 7)
 		return WEIR_MODE_NONE;
 	oct = strtoul(s, &end, 8);
-	if (*end == '\0' && ((oct & S_IFMT) == want || oct <= 07777))
+	if (*end == '\0' && ((oct & S_IFMT) == want || (s[0] == '0' && oct <= 07777)))
 		return oct & 07777;
+	/* s3fs: decimal, of new directories without the type. */
 	dec = strtoul(s, &end, 10);
-	return *end == '\0' && (dec & ~07777ul) == want ? dec & 07777 : WEIR_MODE_NONE;
+	return *end == '\0' && ((dec & ~07777ul) == want || dec <= 07777) ? dec & 07777 : WEIR_MODE_NONE;
 }
 
 static void

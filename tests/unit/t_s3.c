@@ -218,7 +218,8 @@ modes_are_rclones_octal_or_s3fs_decimal(void)
 	CU_ASSERT_EQUAL(weir_s3_mode_parse("104755", false), 04755);
 	CU_ASSERT_EQUAL(weir_s3_mode_parse("33188", false), 0644);
 	CU_ASSERT_EQUAL(weir_s3_mode_parse("33261", false), 0755);
-	CU_ASSERT_EQUAL(weir_s3_mode_parse("755", false), 0755);
+	CU_ASSERT_EQUAL(weir_s3_mode_parse("0755", false), 0755);
+	CU_ASSERT_EQUAL(weir_s3_mode_parse("493", true), 0755);
 	CU_ASSERT_EQUAL(weir_s3_mode_parse("40755", true), 0755);
 	CU_ASSERT_EQUAL(weir_s3_mode_parse("16877", true), 0755);
 	CU_ASSERT_EQUAL(weir_s3_mode_parse("41471", false), WEIR_MODE_NONE);	/* a link of s3fs */
