@@ -396,7 +396,7 @@ fs_keeper(void *arg)
 		file_due_idle(fs);
 		clock_gettime(CLOCK_REALTIME, &ts);
 		ts.tv_sec += 1;
-		pthread_cond_timedwait(&fs->ready_cond, &fs->st->mu, &ts);
+		pthread_cond_timedwait(&fs->keeper_cond, &fs->st->mu, &ts);
 	}
 	weir_store_unlock(fs->st);
 	return NULL;
@@ -416,6 +416,7 @@ weir_fs_new(const struct weir_fs_options *opt, struct weir_fs **out, struct weir
 	fs->ready_tail = &fs->ready;
 	fs->opens = opt->opens ? opt->opens : weir_opens_new(65536);
 	pthread_cond_init(&fs->ready_cond, NULL);
+	pthread_cond_init(&fs->keeper_cond, NULL);
 	fs->grown = weir_xcalloc(opt->conf->nremotes + 1, sizeof(*fs->grown));
 	if ((r = weir_store_open(&so, &fs->st, err)) || (r = weir_sync_new(fs->st, opt->conf, &hooks, &fs->sy, err)) || (r = ns_build(fs, err))) {
 		weir_fs_free(fs);
@@ -463,6 +464,7 @@ weir_fs_free(struct weir_fs *fs)
 			weir_sync_kick(weir_sync_at(fs->sy, i));
 		weir_wake_all(&fs->st->space, WEIR_E_INTR);
 		pthread_cond_broadcast(&fs->ready_cond);
+		pthread_cond_signal(&fs->keeper_cond);
 		weir_store_unlock(fs->st);
 	}
 	weir_sync_free(fs->sy); /* its end wakes everybody that waits for a remote */
@@ -483,6 +485,7 @@ weir_fs_free(struct weir_fs *fs)
 	ns_free(fs);
 	weir_store_close(fs->st);
 	pthread_cond_destroy(&fs->ready_cond);
+	pthread_cond_destroy(&fs->keeper_cond);
 	free(fs->grown);
 	free(fs);
 }

@@ -45,7 +45,7 @@ struct weir_fs {
 	struct weir_observer observers[4];
 	size_t nobservers;
 	struct weir_op *ready, **ready_tail;
-	pthread_cond_t ready_cond;
+	pthread_cond_t ready_cond, keeper_cond;
 	pthread_t threads[READY_THREADS], keeper;
 	unsigned nthreads;
 	bool has_keeper, is_stopping;

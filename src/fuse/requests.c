@@ -101,8 +101,8 @@ reply_open_out(struct request *r)
 
 	if (op->is_passthrough)
 		out.backing_id = weir_fuse_backing_get(r->w, op->kind == WEIR_OP_CREATE ? op->attr.ino : op->ino, op->pass_fd);
-	if (out.backing_id != 0)
-		out.open_flags |= WEIR_K_FOPEN_PASSTHROUGH | (op->is_direct ? FOPEN_DIRECT_IO : 0u);
+	if (out.backing_id != 0)	/* and nothing else: with KEEP_CACHE the kernel fails the open */
+		out.open_flags = WEIR_K_FOPEN_PASSTHROUGH | (op->is_direct ? FOPEN_DIRECT_IO : 0u);
 	return out;
 }
 
