@@ -52,6 +52,8 @@ struct weir_dav {
 	atomic_bool keeps_create;	/* If-None-Match: * on PUT */
 	atomic_bool keeps_overwrite;	/* Overwrite: F on COPY and MOVE */
 	atomic_bool mtime_by_put, mtime_by_patch;
+	atomic_bool hides_dots;		/* takes names that begin with a dot and never lists them */
+	atomic_bool has_no_etag;	/* listings show none (nginx): time and size stand for the version, whatever GET shows */
 };
 
 /* ---- dav_names.c ---- */
@@ -118,7 +120,7 @@ void weir_dav_listing_free(struct weir_dav_listing *);
 /* Depth 1 of a collection by its URL (taken). names: href of [i > 0] becomes the bare name. */
 enum weir_code weir_dav_list_url(struct weir_dav *, const struct weir_ctx *, char *url, const char *plain, const char *path, const char *props,
     struct weir_dav_listing *, struct weir_err *);
-void weir_dav_item_stat(const struct weir_dav *, struct weir_dav_item *, struct weir_stat *);	/* takes its strings */
+void weir_dav_item_stat(struct weir_dav *, struct weir_dav_item *, struct weir_stat *);	/* takes its strings */
 /* Version, id and mtime out of the headers of an answer. */
 void weir_dav_head_stat(const struct weir_http_resp *, struct weir_stat *);
 /* Where a redirect points, for a sentence: "" when it does not say. */
@@ -154,7 +156,7 @@ long long weir_dav_seconds(const struct weir_dav *, int64_t mtime_ns);
 void weir_dav_upload_headers(struct weir_dav *, struct weir_dav_call *, const struct weir_meta *, const char *sum);
 
 /* ---- dav_learn.c ---- */
-/* Finds out once, with scratch files `.weir-check-RANDOM` in the root, what the endpoint keeps. Other threads wait. What could not be
+/* Finds out once, in a scratch folder `.weir-check-RANDOM` of the root, what the endpoint keeps. Other threads wait. What could not be
  * tried (no right to write there) counts as not kept. Errors: only of the connection. */
 enum weir_code weir_dav_learn(struct weir_dav *, const struct weir_ctx *, struct weir_err *);
 #define WEIR_DAV_SCRATCH ".weir-check-"

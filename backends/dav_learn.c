@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which preconditions does this endpoint really keep? Servers accept headers they ignore and refuse versions they gave a
- * moment ago, so it is tried, once per mount, on scratch files in the root: a wrong version must be refused and the right one,
+ * moment ago, so it is tried, once per mount, on scratch files in a folder of their own: a wrong version must be refused and the right one,
  * as fresh as it will be between two saves of an editor, must be taken. The same for what carries times. */
 #include "config.h"
 
 #include "dav.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "../src/util/util.h"
 
@@ -16,12 +18,20 @@
 struct learn {
 	struct weir_dav *d;
 	const struct weir_ctx *ctx;
-	char a[32], b[32];		/* names of the scratch files */
+	char dir[32], a[40], b[40];	/* the scratch folder and two files in it; b begins with a dot */
 	struct weir_err err;
 	enum weir_code broken;		/* the connection or the server failed: nothing may be concluded */
 	enum weir_dav_how how_put, how_copy, how_delete;
-	bool keeps_create, keeps_overwrite, mtime_by_put, mtime_by_patch;
+	bool keeps_create, keeps_overwrite, mtime_by_put, mtime_by_patch, hides_dots;
 };
+
+/* An odd answer is a finding; a failure is none. */
+static void
+learn_failed(struct learn *l, enum weir_code r)
+{
+	if (!l->broken && (weir_code_retry(r) || r == WEIR_E_AUTH || r == WEIR_E_CANCELED || r == WEIR_E_TLS))
+		l->broken = r;
+}
 
 /* Status of the answer; 0 when there was none. */
 static int
@@ -50,10 +60,18 @@ learn_version(struct learn *l, const char *path, int64_t *mtime_ns)
 
 	if (mtime_ns)
 		*mtime_ns = r ? WEIR_TIME_NONE : st.mtime_ns;
-	if (r && r != WEIR_E_NOENT && !l->broken)
-		l->broken = r;
+	learn_failed(l, r);
 	weir_stat_free(&st);
 	return v;
+}
+
+static int
+learn_folder(struct learn *l, const char *method)
+{
+	struct weir_dav_call c;
+
+	weir_dav_call(&c, l->d, method, l->dir, true);
+	return learn_send(l, &c);
 }
 
 static int
@@ -163,14 +181,33 @@ learn_times(struct learn *l)
 	r = l->broken ? l->broken : weir_dav_patch_mtime(l->d, l->ctx, l->a, false, (LEARN_MTIME + 7) * 1000000000, &l->err);
 	if (!r)
 		free(learn_version(l, l->a, &t));	/* mod_dav says 200 and keeps it as a property that means nothing */
-	else if (weir_code_retry(r))
-		l->broken = r;
+	else
+		learn_failed(l, r);
 	l->mtime_by_patch = t == (LEARN_MTIME + 7) * 1000000000;
 }
 
 /* A precondition that is kept is not yet an atomic one: mod_dav looks, then receives the body, then renames, and of eight
  * creations at once two were told 201 (measured). So no WEIR_CAP_CAS_ bit comes from here; the preconditions are sent all the same,
  * for they make the window as small as it can be. */
+/* nginx takes names that begin with a dot and never lists them: what is not listed would count as removed by someone. */
+static void
+learn_listing(struct learn *l)
+{
+	WEIR_AUTO(weir_freep) char *plain = weir_dav_plain(l->d, l->dir);
+	struct weir_dav_listing all = { 0 };
+	enum weir_code r = l->broken;
+
+	if (r)
+		return;
+	r = weir_dav_list_url(l->d, l->ctx, weir_dav_url(l->d, l->dir, true), plain, l->dir, l->d->dialect->props, &all, &l->err);
+	l->hides_dots = !r && all.n > 1;
+	for (size_t i = 1; i < all.n; i++)
+		if (all.items[i].href[0] == '.')
+			l->hides_dots = false;
+	learn_failed(l, r);
+	weir_dav_listing_free(&all);
+}
+
 static void
 learn_conclude(const struct learn *l)
 {
@@ -183,6 +220,7 @@ learn_conclude(const struct learn *l)
 	atomic_store(&d->keeps_overwrite, l->keeps_overwrite);
 	atomic_store(&d->mtime_by_put, l->mtime_by_put);
 	atomic_store(&d->mtime_by_patch, l->mtime_by_patch);
+	atomic_store(&d->hides_dots, l->hides_dots);
 	if (atomic_load(&d->mtime_by_put) || atomic_load(&d->mtime_by_patch))
 		atomic_fetch_or(&d->base.caps, WEIR_CAP_MTIME | WEIR_CAP_LIST_MTIME);
 }
@@ -190,11 +228,12 @@ learn_conclude(const struct learn *l)
 static void
 learn_all(struct learn *l)
 {
-	if (learn_put(l, l->a, WEIR_DAV_HOW_NONE, NULL) / 100 != 2)
+	if (learn_folder(l, "MKCOL") / 100 != 2 || learn_put(l, l->a, WEIR_DAV_HOW_NONE, NULL) / 100 != 2)
 		return;	/* no right to write there: nothing is concluded, everything is compared */
 	learn_times(l);
 	l->keeps_create = learn_put(l, l->a, WEIR_DAV_HOW_NONE, WEIR_ABSENT) == 412 &&
 	    learn_put(l, l->b, WEIR_DAV_HOW_NONE, WEIR_ABSENT) / 100 == 2;
+	learn_listing(l);
 	l->how_put = learn_how_put(l);
 	l->keeps_overwrite = learn_transfer(l, "COPY", l->a, l->b, false, NULL) == 412 &&
 	    learn_transfer(l, "MOVE", l->a, l->b, false, NULL) == 412;
@@ -202,14 +241,14 @@ learn_all(struct learn *l)
 	l->how_delete = learn_how_delete(l);
 }
 
-/* What was tried last may have left either, and so may have what failed. */
+/* The folder goes with all in it, what mod_dav keeps beside files (.DAV) included. */
 static void
 learn_clean(struct learn *l)
 {
-	struct learn k = { .d = l->d, .ctx = l->ctx };
+	struct learn k = *l;
 
-	learn_delete(&k, l->a, WEIR_DAV_HOW_NONE, NULL);
-	learn_delete(&k, l->b, WEIR_DAV_HOW_NONE, NULL);
+	k.broken = WEIR_OK;
+	learn_folder(&k, "DELETE");
 }
 
 static enum weir_code
@@ -219,10 +258,9 @@ learn_run(struct weir_dav *d, const struct weir_ctx *ctx, struct weir_err *err)
 	char hex[13];
 
 	weir_random_hex(hex, sizeof(hex) - 1);
-	strncat(l.a, WEIR_DAV_SCRATCH, sizeof(l.a) - 1);
-	strncat(l.a, hex, sizeof(l.a) - strlen(l.a) - 1);
-	memcpy(l.b, l.a, sizeof(l.b));
-	strncat(l.b, "-2", sizeof(l.b) - strlen(l.b) - 1);
+	snprintf(l.dir, sizeof(l.dir), "%s%s", WEIR_DAV_SCRATCH, hex);
+	snprintf(l.a, sizeof(l.a), "%s/a", l.dir);
+	snprintf(l.b, sizeof(l.b), "%s/.b", l.dir);
 	learn_all(&l);
 	if (!l.broken || l.broken == WEIR_E_SERVER || l.broken == WEIR_E_LOCKED)
 		learn_clean(&l);
@@ -280,6 +318,8 @@ weir_dav_op_check(struct weir_backend *b, const struct weir_ctx *ctx, void (*lin
 	how[0] = atomic_load(&d->how_put);
 	how[1] = atomic_load(&d->how_copy);
 	how[2] = atomic_load(&d->how_delete);
+	if (d->auth && strncasecmp(d->origin, "http:", 5) == 0)
+		line(arg, "the credentials travel in the clear: the url is http, not https");
 	for (size_t i = 0; i < WEIR_LEN(what); i++) {
 		WEIR_AUTO(weir_freep) char *s = weir_xasprintf("versions when %s: %s", what[i], learn_spelling(how[i]));
 
@@ -289,6 +329,10 @@ weir_dav_op_check(struct weir_backend *b, const struct weir_ctx *ctx, void (*lin
 	    "creating a file only where none is: ignored by the server, compared right before");
 	line(arg, atomic_load(&d->mtime_by_put) || atomic_load(&d->mtime_by_patch) ? "modification times: kept" :
 	    "modification times: not kept by the server");
+	if (atomic_load(&d->hides_dots))
+		line(arg, "names that begin with a dot: taken, but never listed by the server, so weir refuses them");
+	if (atomic_load(&d->has_no_etag))
+		line(arg, "the server tells no versions (ETags): time and size stand for them, two changes within one second look the same");
 	if (!(atomic_load(&b->caps) & WEIR_CAP_CAS_PUT))
 		line(arg, "two who write one file within the same moment: WebDAV servers look first and write then, the later one may win");
 	line(arg, "removing a folder: looked into right before; what someone puts there within that moment goes with it");

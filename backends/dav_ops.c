@@ -140,10 +140,14 @@ get_content_range(const struct weir_http_resp *resp, uint64_t *from, uint64_t *t
 static enum weir_code
 get_check_version(struct dav_get *g, struct weir_err *err)
 {
+	if (g->version ? strncmp(g->version, "mtime:", 6) == 0 : atomic_load(&g->d->has_no_etag)) {
+		free(g->st->version);	/* GET may show an ETag where listings do not: not the spelling we compare */
+		g->st->version = NULL;
+		if (g->st->mtime_ns != WEIR_TIME_NONE && g->st->size != WEIR_SIZE_NONE)
+			g->st->version = weir_xasprintf("mtime:%lld-%" PRIu64, (long long)(g->st->mtime_ns / 1000000000), g->st->size);
+	}
 	if (!g->version)
 		return WEIR_OK;
-	if (!g->st->version && strncmp(g->version, "mtime:", 6) == 0 && g->st->mtime_ns != WEIR_TIME_NONE && g->st->size != WEIR_SIZE_NONE)
-		g->st->version = weir_xasprintf("mtime:%lld-%" PRIu64, (long long)(g->st->mtime_ns / 1000000000), g->st->size);
 	if (!g->st->version) {
 		g->is_unproved = true;
 		return WEIR_OK;
@@ -399,6 +403,10 @@ put_result(struct weir_dav *d, const struct weir_ctx *ctx, const struct weir_dav
 	enum weir_code r = WEIR_OK;
 
 	weir_dav_head_stat(&c->resp, &st);
+	if (atomic_load(&d->has_no_etag)) {
+		free(st.version);
+		st.version = NULL;
+	}
 	st.mtime_ns = WEIR_TIME_NONE;
 	st.size = p->size;
 	if (wants_mtime && weir_http_header(&c->resp, "X-OC-MTime", v, sizeof(v)) && strcasecmp(v, "accepted") == 0)
@@ -480,9 +488,9 @@ weir_dav_op_put(struct weir_backend *b, const struct weir_ctx *ctx, const struct
 		return weir_err_set(err, WEIR_E_NOTSUP, "'%s': WebDAV holds files and folders only", w->path);
 	r = weir_dav_ready(d, ctx, err);
 	if (!r)
-		r = weir_dav_check_name(d, w->path, err);
-	if (!r)
 		r = weir_dav_learn(d, ctx, err);
+	if (!r)
+		r = weir_dav_check_name(d, w->path, err);
 	if (r)
 		return r;
 	is_guarded = w->version && put_is_guarded(d, w->version);

@@ -12,6 +12,7 @@
 #include "../src/util/text.h"
 #include "../src/util/util.h"
 
+#define DAV_SYNTHETIC "mtime:"	/* a version made of time and size, where there is no ETag */
 #define DAV_URL_MAX (64u << 10)
 #define DAV_LIST_MAX 2000000u		/* entries of one folder held in memory */
 #define DAV_PROPFIND_STALL_MS 60000	/* a server may think long about a large folder before its first byte */
@@ -198,6 +199,8 @@ weir_dav_check_name(struct weir_dav *d, const char *path, struct weir_err *err)
 		return weir_err_set(err, WEIR_E_NAMETOOLONG, "'%s': the storage takes names of %zu bytes at most", leaf, l->name_max);
 	if (l->path_max && strlen(path) > l->path_max)
 		return weir_err_set(err, WEIR_E_NAMETOOLONG, "'%s': the storage takes paths of %zu bytes at most", leaf, l->path_max);
+	if (*leaf == '.' && atomic_load(&d->hides_dots))
+		return weir_err_set(err, WEIR_E_NAME, "'%s': the server takes names that begin with a dot, but never lists them", leaf);
 	return d->dialect->name ? d->dialect->name(d, escaped, err) : WEIR_OK;
 }
 
@@ -313,10 +316,12 @@ dav_sentence(const struct weir_dav_call *c, enum weir_code code, struct weir_err
 static enum weir_code
 dav_auth_failed(struct weir_dav *d, const struct weir_dav_call *c, struct weir_err *err)
 {
-	char reason[320];
+	char reason[320], scheme[64];
 
 	atomic_store(&d->is_auth_dead, true);
 	weir_dav_reason(c->resp.body.data, c->resp.body.len, reason, sizeof(reason));
+	if (weir_http_header(&c->resp, "WWW-Authenticate", scheme, sizeof(scheme)) && strncasecmp(scheme, "Digest", 6) == 0)
+		return weir_err_set(err, WEIR_E_AUTH, "the server wants Digest authentication; only Basic and bearer tokens are supported");
 	if (!d->auth)
 		return weir_err_set(err, WEIR_E_AUTH, "the server wants credentials (401%s%s); give 'user' and 'password'",
 		    *reason ? ": " : "", reason);
@@ -457,8 +462,6 @@ weir_dav_same(const char *a, const char *b)
 	return a && b && strcmp(a, b) == 0;
 }
 
-#define DAV_SYNTHETIC "mtime:"	/* a version made of time and size, where there is no ETag */
-
 bool
 weir_dav_require(struct weir_dav_call *c, const struct weir_dav *d, enum weir_dav_how how, const char *path, const char *version)
 {
@@ -520,7 +523,7 @@ dav_is_readonly(const struct weir_dav_item *it)
 }
 
 void
-weir_dav_item_stat(const struct weir_dav *d, struct weir_dav_item *it, struct weir_stat *st)
+weir_dav_item_stat(struct weir_dav *d, struct weir_dav_item *it, struct weir_stat *st)
 {
 	*st = (struct weir_stat){ .type = it->is_collection ? WEIR_DIR : WEIR_FILE, .size = it->length, .mtime_ns = it->mtime_ns,
 		.mode = WEIR_MODE_NONE, .is_readonly = dav_is_readonly(it) };
@@ -530,6 +533,8 @@ weir_dav_item_stat(const struct weir_dav *d, struct weir_dav_item *it, struct we
 		st->version = d->is_nextcloud ? weir_dav_etag(it->etag) : NULL;	/* elsewhere it does not tell what is below */
 	} else {
 		st->version = dav_version(it->etag, it->mtime_ns, it->length);
+		if (st->version && !d->is_nextcloud)
+			atomic_store(&d->has_no_etag, strncmp(st->version, DAV_SYNTHETIC, strlen(DAV_SYNTHETIC)) == 0);
 		st->sum = dav_sum(it->checksums);
 	}
 }

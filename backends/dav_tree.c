@@ -23,6 +23,8 @@ weir_dav_op_mkdir(struct weir_backend *b, const struct weir_ctx *ctx, const stru
 	enum weir_code r = weir_dav_ready(d, ctx, err);
 
 	if (!r)
+		r = weir_dav_learn(d, ctx, err);
+	if (!r)
 		r = weir_dav_check_name(d, w->path, err);
 	if (r)
 		return r;
@@ -296,9 +298,9 @@ transfer_begin(struct dav_transfer *t, struct weir_err *err)
 	enum weir_code r = weir_dav_ready(t->d, t->ctx, err);
 
 	if (!r)
-		r = weir_dav_check_name(t->d, t->to->path, err);
-	if (!r)
 		r = weir_dav_learn(t->d, t->ctx, err);
+	if (!r)
+		r = weir_dav_check_name(t->d, t->to->path, err);
 	if (!r)
 		r = transfer_look_at_source(t, err);
 	return r;
