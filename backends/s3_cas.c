@@ -433,11 +433,17 @@ weir_s3_check(struct weir_backend *be, const struct weir_ctx *ctx, void (*line)(
 	static const enum s3_cas_op ops[] = { S3_CAS_PUT, S3_CAS_COMMIT, S3_CAS_COPY, S3_CAS_DELETE };
 	struct s3 *s = (struct s3 *)be;
 	const struct cas_report out = { line, arg };
-	bool is_all = true;
+	char region[sizeof(s->region)];
+	bool is_all = true, is_v1;
 
-	cas_line(&out, "bucket '%s' in region %s, %s style, %s, listing with version %d", s->bucket, s->region,
+	pthread_mutex_lock(&s->lock);
+	memcpy(region, s->region, sizeof(region));
+	is_v1 = s->is_list_v1;
+	pthread_mutex_unlock(&s->lock);
+
+	cas_line(&out, "bucket '%s' in region %s, %s style, %s, listing with version %d", s->bucket, region,
 	    s->is_path_style ? "path" : "virtual-host", s->is_anonymous ? "anonymous" : s->cred_profile != NULL ? "keys of a profile" : "keys",
-	    s->is_list_v1 ? 1 : 2);
+	    is_v1 ? 1 : 2);
 	if (s->is_anonymous)
 		return WEIR_OK;
 	for (size_t i = 0; i < WEIR_LEN(ops); i++) {

@@ -87,6 +87,27 @@ is "rclone sees it" "$(rclone lsf "c:$bucket/two" | tr '\n' ' ')" "empty dir/ f 
 check "an upload in parts" "$call" weir.conf r big two/big 12345678
 is "rclone reads it whole" "$(rclone cat "c:$bucket/two/big" | md5sum)" "$(r get two/big | md5sum)"
 
+# Other ways in: host style, an AWS profile, no keys at all.
+mkdir aws
+(umask 077
+	printf '[default]\naws_access_key_id = WRONG\naws_secret_access_key = wrong\n[lab]\naws_access_key_id = %s\naws_secret_access_key = %s\n' \
+	    "$WEIR_TEST_RGW_KEY" "$WEIR_TEST_RGW_SECRET" > aws/credentials
+	printf '[remote host]\ntype = s3\nendpoint = http://localhost:%s\npath_style = off\nbucket = %s\naccess_key = %s\nsecret_key = %s\n' \
+	    "${WEIR_TEST_RGW##*:}" "$bucket" "$WEIR_TEST_RGW_KEY" "$WEIR_TEST_RGW_SECRET"
+	printf '[remote %s]\ntype = s3\nendpoint = %s\nbucket = %s\n%s\n' \
+	    lab "$WEIR_TEST_RGW" "$bucket" "$(printf 'credentials_file = %s/aws/credentials\nprofile = lab' "$w")" \
+	    wrong "$WEIR_TEST_RGW" "$bucket" "credentials_file = $w/aws/credentials" \
+	    none "$WEIR_TEST_RGW" "$bucket" "anonymous = yes") > ways.conf
+chmod 600 ways.conf
+way() { timeout 60 "$call" ways.conf "$@" 2>&1; }
+is "virtual-host style" "$(way host get two/f)" ours
+is "keys of an AWS profile" "$(way lab get two/f)" ours
+is "the default profile, whose keys are wrong" "$(way wrong get two/f)" "AUTH: read 'two/f': InvalidAccessKeyId"
+is "without keys a private bucket is closed" "$(way none get two/f)" "ACCES: read 'two/f': AccessDenied"
+check "opened to all" curl -sS -f -m 30 -o /dev/null -X PUT --aws-sigv4 aws:amz:us-east-1:s3 -u "$WEIR_TEST_RGW_KEY:$WEIR_TEST_RGW_SECRET" \
+    -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -H 'x-amz-acl: public-read' -H 'Content-Type:' -d '' "$WEIR_TEST_RGW/$bucket?acl="
+is "it is listed without keys" "$(way none ls one | tr '\0' ' ')" "file 5 f "
+
 mkdir far
 printf '%s:%s' "$WEIR_TEST_RGW_KEY" "$WEIR_TEST_RGW_SECRET" > pw
 chmod 600 pw
