@@ -27,6 +27,7 @@ r() { local verb=$1; shift; timeout 60 "$call" weir.conf r "$verb" "$@"; }
 finish() {
 	[ -z "${mounted:-}" ] || umount -l "$w/far" 2> /dev/null
 	timeout 60 rclone purge "c:$bucket" > /dev/null 2>&1
+	timeout 60 rclone purge "c:$bucket-open" > /dev/null 2>&1
 	judge_end
 }
 trap finish EXIT
@@ -97,16 +98,17 @@ mkdir aws
 	printf '[remote %s]\ntype = s3\nendpoint = %s\nbucket = %s\n%s\n' \
 	    lab "$WEIR_TEST_RGW" "$bucket" "$(printf 'credentials_file = %s/aws/credentials\nprofile = lab' "$w")" \
 	    wrong "$WEIR_TEST_RGW" "$bucket" "credentials_file = $w/aws/credentials" \
-	    none "$WEIR_TEST_RGW" "$bucket" "anonymous = yes") > ways.conf
+	    none "$WEIR_TEST_RGW" "$bucket" "anonymous = yes" open "$WEIR_TEST_RGW" "$bucket-open" "anonymous = yes") > ways.conf
 chmod 600 ways.conf
 way() { timeout 60 "$call" ways.conf "$@" 2>&1; }
 is "virtual-host style" "$(way host get two/f)" ours
 is "keys of an AWS profile" "$(way lab get two/f)" ours
 is "the default profile, whose keys are wrong" "$(way wrong get two/f)" "AUTH: read 'two/f': InvalidAccessKeyId"
 is "without keys a private bucket is closed" "$(way none get two/f)" "ACCES: read 'two/f': AccessDenied"
-check "opened to all" curl -sS -f -m 30 -o /dev/null -X PUT --aws-sigv4 aws:amz:us-east-1:s3 -u "$WEIR_TEST_RGW_KEY:$WEIR_TEST_RGW_SECRET" \
-    -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -H 'x-amz-acl: public-read' -H 'Content-Type:' -d '' "$WEIR_TEST_RGW/$bucket?acl="
-is "it is listed without keys" "$(way none ls one | tr '\0' ' ')" "file 5 f "
+check "a bucket open to all" curl -sS -f -m 30 -o /dev/null -X PUT --aws-sigv4 aws:amz:us-east-1:s3 -u "$WEIR_TEST_RGW_KEY:$WEIR_TEST_RGW_SECRET" \
+    -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -H 'x-amz-acl: public-read' "$WEIR_TEST_RGW/$bucket-open"
+check "with a file" rclone copy one "c:$bucket-open/one"
+is "is listed without keys" "$(way open ls one | tr '\0' ' ')" "file 5 f "
 
 mkdir far
 printf '%s:%s' "$WEIR_TEST_RGW_KEY" "$WEIR_TEST_RGW_SECRET" > pw
