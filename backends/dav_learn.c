@@ -262,7 +262,7 @@ learn_run(struct weir_dav *d, const struct weir_ctx *ctx, struct weir_err *err)
 	snprintf(l.a, sizeof(l.a), "%s/a", l.dir);
 	snprintf(l.b, sizeof(l.b), "%s/.b", l.dir);
 	learn_all(&l);
-	if (!l.broken || l.broken == WEIR_E_SERVER || l.broken == WEIR_E_LOCKED)
+	if (l.broken != WEIR_E_AUTH && l.broken != WEIR_E_CANCELED)
 		learn_clean(&l);
 	if (l.broken) {
 		if (err)
