@@ -65,6 +65,7 @@ server_daemon() {
 }
 
 server_s3emu() {
+	servers_dir
 	WEIR_TEST_S3EMU_KEY=WEIREMULATORKEY WEIR_TEST_S3EMU_SECRET=emulator+secret/key
 	server_daemon s3emu "$BUILD/tests/emulators/s3emu" --port 0 --dir "$(server_data s3emu)" --access-key $WEIR_TEST_S3EMU_KEY \
 	    --secret-key $WEIR_TEST_S3EMU_SECRET || return 1
@@ -73,6 +74,7 @@ server_s3emu() {
 }
 
 server_ncemu() {
+	servers_dir
 	WEIR_TEST_NCEMU_USER=alice WEIR_TEST_NCEMU_PASSWORD=app-password-of-alice
 	server_daemon ncemu "$BUILD/tests/emulators/ncemu" --port 0 --dir "$(server_data ncemu)" --user $WEIR_TEST_NCEMU_USER \
 	    --password $WEIR_TEST_NCEMU_PASSWORD || return 1
@@ -81,7 +83,6 @@ server_ncemu() {
 }
 
 server_data() {	# NAME -> its folder
-	servers_dir
 	mkdir -p "$SERVERS/data/$1" && echo "$SERVERS/data/$1"
 }
 

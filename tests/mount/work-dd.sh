@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # One big file: written through the mount with dd, on the far side with the same checksum (multipart on S3, chunks on Nextcloud), and
 # read back through a mount that knows nothing. 100 MB with --quick, 300 MB by default, 6 GiB with --full.
-# weir-test: timeout=1500
+# weir-test: timeout=400
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/remotes.sh"
 mib=286
@@ -24,7 +24,7 @@ for r in rgw dav ncemu; do
 	fresh_cache
 	start_mount
 	check "$r: dd of $mib MiB" bash -c "$(declare -f source_bytes); mib=$mib; set -o pipefail; source_bytes | dd of='$MNT/$r/big' bs=1M iflag=fullblock conv=fsync status=none"
-	is "$r: its size" "$(stat -c %s "$MNT/$r/big" 2>&1)" $((mib << 20))
+	is "$r: its size" "$(timeout 20 stat -c %s "$MNT/$r/big" 2>&1)" $((mib << 20))
 	flushed "$r: flush"
 	is "$r: SHA-256 on the far side" "$(far_sum $r big)" "$want"
 	unmounted "$r: umount"
