@@ -271,6 +271,7 @@ worker_session(struct weir_fuse_worker *w, struct weir_err *err)
 	if (w->opt->lazy_allow_root)
 		argv[args.argc++] = allow_root;
 	w->se = fuse_session_new(&args, ops, size, w);
+	fuse_opt_free_args(&args);
 	snprintf(path, sizeof(path), "/dev/fd/%d", w->fd);
 	if (w->se == NULL || fuse_session_mount(w->se, path) < 0)
 		return weir_err_set(err, WEIR_E_IO, "libfuse does not take /dev/fuse over");
