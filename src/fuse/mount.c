@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -215,13 +216,14 @@ weir_fuse_unmount(const struct weir_fuse_worker *w)
 	return mount_off(mountpoint);
 }
 
-/* A mount whose weir was killed answers ENOTCONN to everything until somebody takes it off. */
+/* A mount whose weir was killed answers ENOTCONN until somebody takes it off. Asked by statfs, which the kernel never answers from what it knows: a
+ * stat of the root would succeed for as long as its attributes are valid. */
 void
 weir_fuse_clear_dead(const char *mountpoint)
 {
-	struct stat st;
+	struct statfs sf;
 
-	for (int i = 0; i < 8 && stat(mountpoint, &st) < 0 && errno == ENOTCONN; i++) {
+	for (int i = 0; i < 8 && statfs(mountpoint, &sf) < 0 && errno == ENOTCONN; i++) {
 		weir_log(WEIR_LOG_INFO, "'%s' is the mount of a process that died: taking it off", mountpoint);
 		if (mount_off(mountpoint) < 0)
 			return;
