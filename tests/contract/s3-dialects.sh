@@ -14,6 +14,7 @@ key=AKIADIALECT secret='dia/lect+secret' run=0
 
 start() {	# [ARGS…]: a fresh server
 	run=$((run + 1))
+	: > "$judge_dir/listening"	# what the last server said is not for this one
 	emu_start "$s3emu" --dir "$judge_dir/data$run" --access-key $key --secret-key "$secret" --bucket dialect "$@"
 	conf_extra= conf_url=$emu_url
 }

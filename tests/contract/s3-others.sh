@@ -4,7 +4,7 @@
 # usage: s3-others.sh [BUILDDIR]; the server is named by WEIR_TEST_RGW…; TAP.
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../emulators/judge-lib.sh"
-build=${1:-${BUILDDIR:-.}}
+build=$(cd "${1:-${BUILDDIR:-.}}" && pwd) || exit 99
 call=$build/tests/contract/call
 [ -x "$call" ] || judge_skip "$call is not built"
 [ -n "${WEIR_TEST_RGW:-}" ] || judge_skip "no Ceph RGW here (WEIR_TEST_RGW)"
