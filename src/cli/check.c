@@ -46,7 +46,7 @@ static int
 check_run(const struct weir_verb *verb, int argc, char **argv)
 {
 	struct check_options o = {0};
-	struct weir_conf *conf;
+	static struct weir_conf *conf;	/* stays: a thread that overran the limit may still look at it */
 	json_t *results, *r;
 	size_t i;
 	int status, first = weir_opt_parse(verb, &o, argc, argv, &status);
@@ -69,7 +69,6 @@ check_run(const struct weir_verb *verb, int argc, char **argv)
 	} else
 		check_print(conf, results);
 	json_decref(results);
-	/* conf stays: a thread that overran the limit may still look at it. */
 	return status;
 }
 
