@@ -58,7 +58,10 @@ _s3_remote() {	# NAME ENDPOINT ACCESS SECRET
 
 _dav_remote() {	# NAME URL USER PASSWORD TYPE [URL-FOR-RCLONE]
 	local far=${6:-$2}
-	curl -sSf -u "$3:$4" -X MKCOL "$far/$OWN" > /dev/null || bail "no collection on $1"
+	case $(curl -sS -o /dev/null -w '%{http_code}' -u "$3:$4" -X MKCOL "$far/$OWN") in
+	201 | 405) ;;	# made, or there already
+	*) bail "no collection on $1" ;;
+	esac
 	cat >> "$RCLONE_CONF" <<-C
 	[$1]
 	type = webdav
