@@ -16,7 +16,7 @@ conf_remotes dav
 start_mount
 D=$MNT/dav
 
-puts() { sed 's/^\[[^]]*\] //' "$server/access.log" | awk '$2 == "PUT" && $1 < 300 {print $3}' | sed 's|.*/||' | sort | uniq -c | awk '{print $1, $2}'; }
+puts() { sed 's/^\[[^]]*\] //' "$server/access.log" | awk '$2 == "PUT" && $1 < 300 && $3 !~ "[.]weir-check" {print $3}' | sed 's|.*/||' | sort | uniq -c | awk '{print $1, $2}'; }
 requests() { sed 's/^\[[^]]*\] //' "$server/access.log" | awk '$2 != "PROPFIND" && $2 != "OPTIONS" {print $1, $2, $3}'; }
 forget() { : > "$server/access.log"; }
 

@@ -10,7 +10,7 @@ rows=200
 [ -z "${WEIR_TEST_QUICK:-}" ] || rows=50
 
 inserts() {	# JOURNAL: one transaction each
-	echo "PRAGMA journal_mode=$1; PRAGMA busy_timeout=10000; CREATE TABLE IF NOT EXISTS t(i INTEGER PRIMARY KEY, s TEXT);"
+	echo "PRAGMA busy_timeout=10000; PRAGMA journal_mode=$1; CREATE TABLE IF NOT EXISTS t(i INTEGER PRIMARY KEY, s TEXT);"
 	for i in $(seq $rows); do echo "INSERT INTO t(s) VALUES('row $i ' || hex(randomblob(200)));"; done
 }
 
