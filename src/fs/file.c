@@ -164,6 +164,39 @@ file_open(struct weir_op *op)
 	return WEIR_OK;
 }
 
+/* ---- sealing ---- */
+
+/* close(2) does not wait for checksums: a second later the keeper has made them, and until then the pages are OPEN. */
+void
+file_seal_later(struct weir_fs *fs, uint64_t node)
+{
+	if (fs->nto_seal && fs->to_seal[fs->nto_seal - 1] == node)
+		return;
+	if (fs->nto_seal == fs->to_seal_cap) {
+		fs->to_seal_cap = fs->to_seal_cap ? fs->to_seal_cap * 2 : 64;
+		fs->to_seal = weir_xrealloc(fs->to_seal, fs->to_seal_cap, sizeof(*fs->to_seal));
+	}
+	fs->to_seal[fs->nto_seal++] = node;
+}
+
+void
+file_seal_closed(struct weir_fs *fs)
+{
+	while (fs->nto_seal) {
+		uint64_t node = fs->to_seal[--fs->nto_seal];
+		struct weir_content *c = NULL;
+		struct weir_node n;
+
+		/* What the upload has sent meanwhile is CLEAN and needs nothing. */
+		if (weir_node_get(fs->st, node, &n) || !(n.flags & WEIR_N_CONTENT) || weir_content_get(fs->st, &n, &c, NULL) || !c)
+			continue;
+		weir_store_unlock(fs->st);
+		weir_content_seal(c, NULL);
+		weir_store_lock(fs->st);
+		weir_content_put(c);
+	}
+}
+
 /* ---- close ---- */
 
 /* What was written becomes the journal's: sizes, times, and a time to send. */
@@ -186,6 +219,8 @@ file_hand_in(struct weir_op *op, struct fs_open *o, struct weir_node *n, int64_t
 	if ((r = weir_store_commit(fs->st, NULL)))
 		return r;
 	o->needs_due = false;
+	if (o->c && (n->flags & WEIR_N_CONTENT))
+		file_seal_later(fs, n->id);
 	fs_kick(fs, n->remote);
 	return WEIR_OK;
 }

@@ -394,6 +394,7 @@ fs_keeper(void *arg)
 		struct timespec ts;
 
 		file_due_idle(fs);
+		file_seal_closed(fs);
 		clock_gettime(CLOCK_REALTIME, &ts);
 		ts.tv_sec += 1;
 		pthread_cond_timedwait(&fs->keeper_cond, &fs->st->mu, &ts);
@@ -479,6 +480,7 @@ weir_fs_free(struct weir_fs *fs)
 		pthread_join(fs->keeper, NULL);
 	if (fs->st) {
 		weir_store_lock(fs->st);
+		file_seal_closed(fs);
 		fs_save_all(fs);
 		weir_store_unlock(fs->st);
 	}
@@ -487,5 +489,6 @@ weir_fs_free(struct weir_fs *fs)
 	pthread_cond_destroy(&fs->ready_cond);
 	pthread_cond_destroy(&fs->keeper_cond);
 	free(fs->grown);
+	free(fs->to_seal);
 	free(fs);
 }

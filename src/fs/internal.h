@@ -44,6 +44,8 @@ struct weir_fs {
 	struct fs_grown *grown;		/* sizes of live contents that no row knows yet, by remote */
 	struct weir_observer observers[4];
 	size_t nobservers;
+	uint64_t *to_seal;		/* nodes closed after writing: their pages get checksums from the keeper */
+	size_t nto_seal, to_seal_cap;
 	struct weir_op *ready, **ready_tail;
 	pthread_cond_t ready_cond, keeper_cond;
 	pthread_t threads[READY_THREADS], keeper;
@@ -99,6 +101,8 @@ enum weir_code file_truncate(struct weir_op *, struct weir_node *, uint64_t size
 /* The node has a content to fetch into (made when there is none). */
 enum weir_code file_content(struct weir_fs *, struct weir_node *, struct weir_content **, struct weir_err *);
 void file_due_idle(struct weir_fs *);		/* keeper: files written long ago and still open */
+void file_seal_later(struct weir_fs *, uint64_t node);
+void file_seal_closed(struct weir_fs *);	/* keeper: lets go of the lock in between */
 bool fs_is_open(void *fs, uint64_t node);
 
 /* handlers, one per kind; lock held at entry and exit (they may let go of it in between) */
