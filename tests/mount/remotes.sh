@@ -59,7 +59,7 @@ _s3_remote() {	# NAME ENDPOINT ACCESS SECRET
 _dav_remote() {	# NAME URL USER PASSWORD TYPE [URL-FOR-RCLONE]
 	local far=${6:-$2}
 	case $(curl -sS -o /dev/null -w '%{http_code}' -u "$3:$4" -X MKCOL "$far/$OWN") in
-	201 | 405) ;;	# made, or there already
+	201 | 301 | 405) ;;	# made, or there already
 	*) bail "no collection on $1" ;;
 	esac
 	cat >> "$RCLONE_CONF" <<-C
