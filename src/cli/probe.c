@@ -165,7 +165,7 @@ probe_init(struct probe *p, const struct weir_conf *conf, bool is_deep, int64_t 
 json_t *
 weir_probe(const struct weir_conf *conf, bool is_deep, int64_t limit_ms)
 {
-	static struct probe *kept;	/* reachable to the end, for leak checkers */
+	static struct probe *volatile kept;	/* reachable to the end, for leak checkers */
 	struct probe *p = kept = weir_xcalloc(1, sizeof(*p));
 	json_t *results = json_array();
 	struct weir_err err = {0};
