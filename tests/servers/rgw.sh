@@ -8,7 +8,8 @@
 # start prints url= access_key= secret_key= bucket= region= and writes them to DIR/env.
 # Exit 77 when the packages are missing: ceph-mon ceph-osd radosgw ceph-common curl python3.
 # Traps: the OSD must be made with the uuid that was given to "osd new", or it never comes up and the gateway hangs for
-# 300 s; with "ms bind msgr2 = false" it is refused as 'wrong fsid'; $HOME/.ceph and /etc/ceph are never used, so that a real cluster's client on this machine is left alone.
+# 300 s; what an OSD says of its class and place when it starts may be refused as 'wrong fsid', and then it ends: it says
+# nothing; $HOME/.ceph and /etc/ceph are never used, so that a real cluster's client on this machine is left alone.
 set -euo pipefail
 
 ACCESS_KEY=WEIRTESTACCESSKEY001 SECRET_KEY=weirtestsecret/with+chars/0000000000000 BUCKET=weir-test REGION=us-east-1
@@ -48,6 +49,8 @@ write_conf() {	# DIR PORT MONPORT FSID
 	[mon.a]
 	mon data = $1/mon
 	[osd.0]
+	osd class update on start = false
+	osd crush update on start = false
 	osd data = $1/osd
 	public addr = 127.0.0.1
 	cluster addr = 127.0.0.1
