@@ -28,6 +28,11 @@ if [ "$(id -u)" = 0 ] && [ $$ -ne 1 ] && [ -z "${WEIR_TEST_NS:-}" ]; then
 	fi
 fi
 
+# In a namespace of our own, weir mounts of this host are no business of a test: out of sight, for us alone.
+if [ $$ -eq 1 ] && [ "$(findmnt -n -o PROPAGATION / 2> /dev/null)" = private ]; then
+	findmnt -n -r -t fuse.weir -o TARGET | tac | while IFS= read -r _m; do umount -l "$(printf '%b' "$_m")" 2> /dev/null; done
+fi
+
 T=$(mktemp -d "${TMPDIR:-/tmp}/weir-t.XXXXXX") || exit 99
 export HOME=$T/home
 mkdir -p "$HOME"
