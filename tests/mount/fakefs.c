@@ -613,7 +613,7 @@ command(struct weir_fs *fs, char *line)
 	} else if (strcmp(verb, "hang") == 0) {
 		fs->is_hung = true;
 	} else if (strcmp(verb, "crash") == 0) {
-		raise(SIGSEGV);
+		abort();
 	} else if (strcmp(verb, "change") == 0) {
 		rewrite(ino, text);
 		news_send(fs, 'c', ino, name);
