@@ -170,7 +170,7 @@ call_set_region(struct s3 *s, const char *region)
 	bool is_new;
 
 	if (region[0] == '\0' || strlen(region) >= sizeof(s->region) ||
-	    strspn(region, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != strlen(region))
+	    strspn(region, S3_REGION_CHARS) != strlen(region))
 		return false;
 	pthread_mutex_lock(&s->lock);
 	is_new = strcmp(s->region, region) != 0;

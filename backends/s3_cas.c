@@ -397,8 +397,8 @@ cas_window(struct s3 *s, const struct weir_ctx *ctx, const struct cas_report *ou
 	enum weir_code r = weir_s3_call(s, ctx, &q, &resp, err);
 
 	if (r == WEIR_OK)
-		cas_line(out, "where a precondition is ignored, versions are compared right before: a change by somebody else within about %.1f ms "
-		    "of ours is not noticed", (double)(weir_now_us() - start) / 1000);
+		cas_line(out, "where a precondition is ignored, versions are compared right before: a change by somebody else within "
+		    "about %.1f ms of ours is not noticed", (double)(weir_now_us() - start) / 1000);
 	return r;
 }
 

@@ -140,7 +140,8 @@ conf_creds(struct s3 *s, struct weir_s3_creds *c, char **region, struct weir_err
 		return conf_profile(s, c, region, err);
 	c->access_key = weir_xstrdup(weir_conf_get(s->conf, "access_key"));
 	if (c->access_key == NULL)
-		return weir_err_set(err, WEIR_E_CONFIG, "remote '%s' needs access_key and secret_key_file, or profile, or anonymous = yes", s->name);
+		return weir_err_set(err, WEIR_E_CONFIG, "remote '%s' needs access_key and secret_key_file, or profile, or anonymous = yes",
+		    s->name);
 	r = weir_conf_secret(s->conf, "secret_key", &c->secret_key, err);
 	if (r != WEIR_OK)
 		return r;
@@ -259,7 +260,7 @@ conf_bucket(struct s3 *s, struct weir_err *err)
 	if (r != WEIR_OK)
 		return r;
 	n = strlen(bucket);
-	if (n < 3 || n > 255 || strspn(bucket, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") != n)
+	if (n < 3 || n > 255 || strspn(bucket, S3_REGION_CHARS ".") != n)
 		return weir_err_set(err, WEIR_E_CONFIG, "remote '%s': '%s' cannot be the name of a bucket", s->name, bucket);
 	s->bucket = weir_xstrdup(bucket);
 	for (p = p == NULL ? "" : p; *p == '/'; p++)
@@ -299,7 +300,8 @@ conf_source(struct s3 *s, struct weir_err *err)
 	if (r != WEIR_OK)
 		return r;
 	if ((profile != NULL || file != NULL) && (s->is_anonymous || weir_conf_get(s->conf, "access_key") != NULL))
-		return weir_err_set(err, WEIR_E_CONFIG, "remote '%s': profile or credentials_file goes with neither access_key nor anonymous", s->name);
+		return weir_err_set(err, WEIR_E_CONFIG, "remote '%s': profile or credentials_file goes with neither access_key nor anonymous",
+		    s->name);
 	if (profile != NULL || file != NULL) {
 		s->cred_file = file != NULL ? weir_xstrdup(file) : weir_path_expand("~/.aws/credentials", err);
 		s->cred_profile = weir_xstrdup(profile != NULL ? profile : "default");
@@ -345,7 +347,7 @@ weir_s3_conf_read(struct s3 *s, const struct weir_remote_conf *conf, struct weir
 		r = conf_objects(s, err);
 	if (r != WEIR_OK)
 		return r;
-	if (region != NULL && (strlen(region) >= sizeof(s->region) || strspn(region, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != strlen(region)))
+	if (region != NULL && (strlen(region) >= sizeof(s->region) || strspn(region, S3_REGION_CHARS) != strlen(region)))
 		return weir_err_set(err, WEIR_E_CONFIG, "remote '%s': '%s' is not a region", s->name, region);
 	snprintf(s->region, sizeof(s->region), "%s", region == NULL || *region == '\0' ? "us-east-1" : region);
 	if (s->base == NULL)

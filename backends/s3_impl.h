@@ -29,6 +29,7 @@
 #define S3_COPY_PART (1ull << 30)	/* of an UploadPartCopy inside copy() */
 #define S3_THINK_MS 120000		/* a server assembling or copying may be silent so long */
 #define S3_CONNECTIONS 32
+#define S3_REGION_CHARS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 /* On copies of multipart objects, whose ETag becomes another on AWS: the source's, so that a repeated move knows its own work. */
 #define S3_META_SOURCE "x-amz-meta-weir-source"
 
@@ -169,7 +170,8 @@ enum weir_code weir_s3_upload_status(struct weir_backend *, const struct weir_ct
     enum weir_code (*fn)(void *arg, uint32_t number, uint64_t size, const char *tag), void *arg, struct weir_err *);
 enum weir_code weir_s3_upload_commit(struct weir_backend *, const struct weir_ctx *, const struct weir_where *, const char *id,
     const char *const *tags, uint32_t ntags, uint64_t size, const struct weir_meta *, const char *sum, struct weir_stat *, struct weir_err *);
-enum weir_code weir_s3_upload_abort(struct weir_backend *, const struct weir_ctx *, const struct weir_where *, const char *id, struct weir_err *);
+enum weir_code weir_s3_upload_abort(struct weir_backend *, const struct weir_ctx *, const struct weir_where *, const char *id,
+    struct weir_err *);
 /* The steps by whole key, for copies beyond S3_COPY_MAX and for finding out preconditions. */
 enum weir_code weir_s3_mp_begin(struct s3 *, const struct weir_ctx *, const char *key, const char *path, struct s3_headers *, char **id,
     struct weir_err *);

@@ -47,7 +47,8 @@ list_hidden(struct list *l, const char *key, const char *why)
 	l->s->is_hidden_told = true;
 	pthread_mutex_unlock(&l->s->lock);
 	if (is_first)
-		weir_log(WEIR_LOG_WARN, "remote '%s': key '%s%s' is not shown: %s (said once; there may be more)", l->s->name, l->prefix, key, why);
+		weir_log(WEIR_LOG_WARN, "remote '%s': key '%s%s' is not shown: %s (said once; there may be more)", l->s->name, l->prefix, key,
+		    why);
 }
 
 /* Relative key bytes [0, len) as a path people see; false when a part of it cannot be shown. */
