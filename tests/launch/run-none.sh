@@ -159,6 +159,25 @@ else
 	skip "a storage that is full" "no tmpfs here"
 fi
 
+# --- not root ----------------------------------------------------------------------------------------------------------
+u="setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=$T/nobody XDG_RUNTIME_DIR=$T/nobody/run"
+mkdir "$T/nobody" "$T/nobody/run" "$T/nobody/r"
+printf '[remote r]\ntype = local\npath = %s/nobody/r\n' "$T" > "$T/nobody/w.conf"
+echo mine > "$T/nobody/r/mine"
+chmod 755 "$T" "$HOME"
+chown -R 65534:65534 "$T/nobody"
+if [ "$(stat -c %a /dev/fuse)" != 666 ] && mknod -m 666 "$T/fuse" c 10 229 2> /dev/null; then mount --bind "$T/fuse" /dev/fuse; fi
+if ! $u true 2> /dev/null || [ ! -u "$(command -v fusermount3)" ] || [ "$(stat -c %a /dev/fuse)" != 666 ] || ! $u test -x "$WEIR"; then
+	skip "a job of somebody who is not root" "no setuid fusermount3, or /dev/fuse and the program are not for all"
+elif ! $u unshare -Um true 2> /dev/null; then
+	refuse "without user namespaces a job of somebody who is not root is refused" 242 "user namespace" $u "$WEIR" run -q -c "$T/nobody/w.conf" -- true
+else
+	check "a job of somebody who is not root" $u "$WEIR" run -q -c "$T/nobody/w.conf" -- sh -c 'cat /storage/r/mine; id -u; exit 0'
+	is "sees its storage and is itself" "$out" "mine
+65534"
+	is "nothing is left of its mount" "$(ls "$T/nobody/run"; findmnt -n -S "$T/nobody/w.conf")" ""
+fi
+
 # --- no storage --------------------------------------------------------------------------------------------------------
 run "$WEIR" run -- echo hi
 is "without a configuration the job runs" "$out" hi
