@@ -67,7 +67,8 @@ struct weir_fs {
 	struct job *jobs;
 	const struct weir_observer *observer;
 	struct weir_opens *opens;
-	bool can_pass, is_hung;
+	bool can_pass;
+	atomic_bool is_hung;
 };
 
 static struct tree *tree;
