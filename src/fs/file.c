@@ -125,7 +125,7 @@ open_for_write(struct weir_op *op, struct weir_node *n)
 enum weir_code
 file_open(struct weir_op *op)
 {
-	bool is_writer = (op->flags & O_ACCMODE) != O_RDONLY;
+	bool is_writer = (op->flags & O_ACCMODE) != O_RDONLY, is_miss;
 	struct weir_content *c;
 	struct fs_open *o;
 	struct weir_node n;
@@ -146,8 +146,9 @@ file_open(struct weir_op *op)
 			weir_sync_fetch_all(op->fs->sy, c);
 		else if (!c->is_complete && n.rsize <= 1u << 20)
 			weir_sync_fetch(op->fs->sy, &n, c, 0, n.rsize, NULL); /* it will be read: why else is it opened */
+		is_miss = !c->is_complete;
 		weir_content_put(c);
-		weir_sync_neighbours(op->fs->sy, &n);
+		weir_sync_neighbours(op->fs->sy, &n, is_miss);
 	}
 	if (weir_opens_get(op->fs->opens, n.id, is_writer, NULL))
 		return WEIR_E_NFILE;

@@ -154,8 +154,8 @@ fs_attr(struct weir_op *op, const struct weir_node *n, uint32_t valid_ms, struct
 	a->size = n->type == WEIR_DIR ? 0 : n->size;
 	a->mode = type_bits(n->type) | (n->mode & 07777);
 	a->nlink = n->parent || (n->flags & WEIR_N_ROOT) ? 1 : 0;
-	a->uid = n->uid;
-	a->gid = n->gid;
+	a->uid = n->uid == WEIR_NOBODY ? op->fs->opt.uid : n->uid;
+	a->gid = n->gid == WEIR_NOBODY ? op->fs->opt.gid : n->gid;
 	a->blksize = WEIR_PAGE;
 	a->atime_ns = n->atime_ns;
 	a->mtime_ns = n->mtime_ns;
@@ -409,7 +409,7 @@ weir_fs_new(const struct weir_fs_options *opt, struct weir_fs **out, struct weir
 	struct weir_fs *fs = weir_xcalloc(1, sizeof(*fs));
 	struct weir_store_options so = { .dir = opt->conf->cache_dir, .cache_bytes = opt->conf->cache_bytes, .is_first = opt->is_first };
 	struct weir_sync_hooks hooks = { .is_open = fs_is_open, .node_changed = news_node, .entry_changed = news_entry, .entry_deleted = news_deleted,
-		.arg = fs, .uid = opt->uid, .gid = opt->gid, .umask = opt->umask };
+		.arg = fs, .umask = opt->umask };
 	enum weir_code r;
 
 	fs->conf = opt->conf;

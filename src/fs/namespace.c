@@ -31,7 +31,7 @@ ns_has_way_in(const struct weir_fs *fs, uint64_t node)
 static enum weir_code
 make_dir(struct weir_fs *fs, uint64_t parent, const char *name, const struct weir_node *like, struct weir_node *out, struct weir_err *err)
 {
-	struct weir_node n = { .type = WEIR_DIR, .parent = parent, .mode = 0755, .uid = fs->opt.uid, .gid = fs->opt.gid };
+	struct weir_node n = { .type = WEIR_DIR, .parent = parent, .mode = 0755, .uid = WEIR_NOBODY, .gid = WEIR_NOBODY };
 	enum weir_code r;
 
 	snprintf(n.name, sizeof(n.name), "%s", name);

@@ -62,8 +62,8 @@ static const char schema[] =
     "CREATE TABLE reports(id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, kind TEXT NOT NULL, path TEXT NOT NULL, text TEXT NOT NULL);"
     TOTALS
     /* Node 1 is the namespace's root, 2 is kept free: cookies 1 and 2 of a listing mean "." and "..". */
-    "INSERT INTO nodes VALUES(1,NULL,NULL,NULL,NULL,NULL,NULL,0,2,493,0,0,136,0,0,0,0,0,0,0,0);"
-    "INSERT INTO nodes VALUES(2,NULL,NULL,NULL,NULL,NULL,NULL,0,2,493,0,0,136,0,0,0,0,0,0,0,0);";
+    "INSERT INTO nodes VALUES(1,NULL,NULL,NULL,NULL,NULL,NULL,0,2,493,4294967295,4294967295,136,0,0,0,0,0,0,0,0);"
+    "INSERT INTO nodes VALUES(2,NULL,NULL,NULL,NULL,NULL,NULL,0,2,493,4294967295,4294967295,136,0,0,0,0,0,0,0,0);";
 
 static const char from_1_to_2[] = "ALTER TABLE uploads ADD COLUMN sum TEXT NOT NULL DEFAULT '';" UNLISTED_INDEX TOTALS
     "INSERT INTO totals SELECT id,0,0,0 FROM remotes;"

@@ -382,7 +382,7 @@ enum weir_code
 weir_remote_row(struct weir_store *st, const char *name, const char *fingerprint, uint64_t *id, uint64_t *root, uint64_t *set_aside,
     struct weir_err *err)
 {
-	struct weir_node n = { .type = WEIR_DIR, .mode = 0755, .flags = WEIR_N_ROOT };
+	struct weir_node n = { .type = WEIR_DIR, .mode = 0755, .uid = WEIR_NOBODY, .gid = WEIR_NOBODY, .flags = WEIR_N_ROOT };
 	sqlite3_stmt *s;
 	enum weir_code r;
 

@@ -40,6 +40,8 @@ enum {	/* node flags */
 	WEIR_N_BIND = 256,	/* named by the configuration: exists even when no listing shows it yet */
 };
 
+#define WEIR_NOBODY UINT32_MAX	/* uid, gid: the storage names no owner; fronts show the mount's */
+
 struct weir_node {
 	uint64_t id, parent, rparent, remote;
 	enum weir_type type;

@@ -23,6 +23,7 @@
 #define RANDOM_BYTES (256u * 1024)
 #define NEIGHBOUR_BYTES (1u * MIB)	/* files up to this size are fetched ahead of their turn */
 #define NEIGHBOURS 96
+#define NEIGHBOUR_DIRS 8
 #define HABIT_MS 10000
 
 struct fetch {
@@ -358,9 +359,9 @@ weir_sync_fetch_all(struct weir_sync *sy, struct weir_content *c)
 /* ---- neighbours ---- */
 
 struct neighbours {
-	struct weir_remote *r;
 	uint64_t ids[NEIGHBOURS];
-	size_t n;
+	uint64_t dirs[NEIGHBOUR_DIRS];
+	size_t n, ndirs;
 };
 
 static int
@@ -368,10 +369,19 @@ neighbour_pick(void *arg, struct weir_node *n)
 {
 	struct neighbours *nb = arg;
 
-	/* Few known things are skipped; a whole cached directory must not be read through at each open. */
 	if (n->type == WEIR_FILE && n->rparent && !n->content && n->size && n->size <= NEIGHBOUR_BYTES)
 		nb->ids[nb->n++] = n->id;
 	return nb->n == NEIGHBOURS;
+}
+
+static int
+neighbour_dir(void *arg, struct weir_node *n)
+{
+	struct neighbours *nb = arg;
+
+	if (n->type == WEIR_DIR && n->rparent && n->listed_ms)
+		nb->dirs[nb->ndirs++] = n->id;
+	return nb->ndirs == NEIGHBOUR_DIRS;
 }
 
 static void
@@ -414,33 +424,45 @@ habit_of(struct weir_remote *r, uint64_t dir)
 	return slot;
 }
 
+/* Fetch ahead from where the habit stands in one directory. */
+static void
+neighbours_in(struct weir_remote *r, struct dir_habit *h, struct neighbours *nb, bool from_start)
+{
+	size_t before = nb->n;
+
+	weir_node_children(r->sy->st, h->dir, h->mark, neighbour_pick, nb);
+	if (nb->n == before && from_start) /* readers in random order have left gaps before */
+		weir_node_children(r->sy->st, h->dir, 0, neighbour_pick, nb);
+	h->is_active = nb->n > before;
+	for (size_t i = before; i < nb->n; i++) {
+		neighbour_fetch(r, nb->ids[i]);
+		h->mark = nb->ids[i];
+		h->left++;
+	}
+}
+
 void
-weir_sync_neighbours(struct weir_sync *sy, const struct weir_node *n)
+weir_sync_neighbours(struct weir_sync *sy, const struct weir_node *n, bool is_miss)
 {
 	struct weir_remote *r = weir_sync_remote(sy, n->remote);
-	struct neighbours nb = { .r = r };
+	struct neighbours nb = { .n = 0 };
 	struct dir_habit *h;
-	unsigned queued = 0;
+	struct weir_node dir;
 
 	if (!r || !n->parent || n->rsize > NEIGHBOUR_BYTES || (weir_backend_caps(r->be) & WEIR_CAP_LOCAL) || remote_usable(r))
 		return;
 	h = habit_of(r, n->parent);
-	if (h->count < 2)
+	h->left -= h->left > 0;
+	if (is_miss ? h->count < 2 : !h->is_active || h->left > NEIGHBOURS / 2)
 		return;
-	for (struct job *j = r->head[JOB_AHEAD]; j && queued < NEIGHBOURS; j = j->next)
-		queued++;
-	if (queued >= NEIGHBOURS / 2)
-		return;
-	/* From here on, or from where the last batch ended when the reader is still before it. */
-	if (h->mark < n->id || n->id + 4 * NEIGHBOURS < h->mark)
+	if (is_miss && !h->is_active)
 		h->mark = n->id;
-	weir_node_children(sy->st, n->parent, h->mark, neighbour_pick, &nb);
-	if (!nb.n && h->mark > n->id)
-		return;
-	if (!nb.n) /* at the end: readers in random order have left gaps before */
-		weir_node_children(sy->st, n->parent, 0, neighbour_pick, &nb);
-	for (size_t i = 0; i < nb.n; i++) {
-		neighbour_fetch(r, nb.ids[i]);
-		h->mark = nb.ids[i];
-	}
+	neighbours_in(r, h, &nb, is_miss);
+	/* Whoever reads one small directory whole goes on to the next ones. */
+	if (nb.n < NEIGHBOURS / 2 && h->count > 4 && !weir_node_get(sy->st, n->parent, &dir) && dir.parent)
+		weir_node_children(sy->st, dir.parent, dir.id, neighbour_dir, &nb);
+	for (size_t i = 0; i < nb.ndirs && nb.n < NEIGHBOURS; i++)
+		neighbours_in(r, habit_of(r, nb.dirs[i]), &nb, false);
+	if (nb.ndirs && nb.n)
+		h->is_active = true; /* its reader keeps the next directories coming */
 }

@@ -46,7 +46,14 @@ struct listing {
 	size_t ntouched;
 };
 
-struct dir_habit { uint64_t dir; int64_t at_ms; unsigned count; uint64_t mark; };
+struct dir_habit {
+	uint64_t dir;
+	int64_t at_ms;
+	unsigned count;
+	uint64_t mark;			/* files up to this node number are fetched or asked for */
+	int left;			/* of these, not opened yet */
+	bool is_active;			/* fetching ahead pays here */
+};
 #define HABITS 16
 
 struct weir_remote {

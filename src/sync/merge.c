@@ -111,8 +111,8 @@ set_remote(struct weir_node *n, const struct weir_stat *st)
 static enum weir_code
 insert_new(struct merge *m, const char *rname, const char *name, enum weir_type type, const struct weir_stat *st, uint64_t *node, struct weir_err *err)
 {
-	struct weir_node n = { .type = type, .parent = m->dir, .rparent = m->dir, .remote = m->r->id, .uid = m->r->sy->hooks.uid,
-		.gid = m->r->sy->hooks.gid };
+	struct weir_node n = { .type = type, .parent = m->dir, .rparent = m->dir, .remote = m->r->id, .uid = WEIR_NOBODY,
+		.gid = WEIR_NOBODY };
 	int64_t now = weir_wall_ns();
 	enum weir_code r;
 

@@ -20,7 +20,7 @@ struct weir_sync_hooks {		/* fs/ is above: it offers these */
 	void (*entry_changed)(void *arg, uint64_t parent, const char *name);
 	void (*entry_deleted)(void *arg, uint64_t parent, uint64_t child, const char *name);
 	void *arg;
-	uint32_t uid, gid, umask;	/* owner and mask for what comes from storages */
+	uint32_t umask;		/* for what the storage tells no mode of */
 };
 
 /* Lock NOT held. Opens every remote of the configuration (offline is fine), starts threads. */
@@ -71,8 +71,8 @@ enum weir_code weir_sync_fetch(struct weir_sync *, const struct weir_node *, str
 void weir_sync_ahead(struct weir_sync *, struct weir_content *c, uint64_t off, uint64_t len);
 /* Fetch all of it, piece by piece (open for writing, prefetch, pin). */
 void weir_sync_fetch_all(struct weir_sync *, struct weir_content *c);
-/* A small file was opened: fetch its neighbours if that has become a habit. */
-void weir_sync_neighbours(struct weir_sync *, const struct weir_node *);
+/* A small file was opened (is_miss: it was not here): fetch its neighbours if that has become a habit. */
+void weir_sync_neighbours(struct weir_sync *, const struct weir_node *, bool is_miss);
 
 /* ---- sending ---- */
 /* The journal has new or newly due rows of this remote. */
