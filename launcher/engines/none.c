@@ -90,10 +90,12 @@ none_make_point(struct weir_err *err)
 	struct stat st;
 
 	if (stat(WEIR_JOB_STORAGE_PATH, &st) == 0)
-		return S_ISDIR(st.st_mode) ? WEIR_OK : weir_err_set(err, WEIR_E_NOTDIR, "'" WEIR_JOB_STORAGE_PATH "' on this host is not a folder, so the storage cannot be shown there");
+		return S_ISDIR(st.st_mode) ? WEIR_OK :
+		    weir_err_set(err, WEIR_E_NOTDIR, "'" WEIR_JOB_STORAGE_PATH "' on this host is not a folder, so the storage cannot be shown there");
 	if (mkdir(WEIR_JOB_STORAGE_PATH, 0755) == 0 || errno == EEXIST)
 		return WEIR_OK;
-	return weir_err_errno(err, errno, "folder '" WEIR_JOB_STORAGE_PATH "' is not there and cannot be made%s", geteuid() != 0 ? "; have root make it once (mkdir " WEIR_JOB_STORAGE_PATH ")" : "");
+	return weir_err_errno(err, errno, "folder '" WEIR_JOB_STORAGE_PATH "' is not there and cannot be made%s",
+	    geteuid() != 0 ? "; have root make it once (mkdir " WEIR_JOB_STORAGE_PATH ")" : "");
 }
 
 /* Slave, not private: that the mount itself goes away is seen here; what is mounted here is not seen outside. */
