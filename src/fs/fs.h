@@ -101,6 +101,7 @@ struct weir_op {
 	struct weir_statfs statfs;
 	bool is_passthrough;		/* OPEN: answer with the backing file below */
 	bool is_direct;			/* OPEN: together with passthrough, for writers while passthrough readers exist */
+	bool lost_bits;			/* WRITE, OPEN: suid or sgid was cleared (is_killpriv): the front tells its kernel at once */
 	int pass_fd;			/* a new descriptor, the front closes it; -1: the node's backing id stands in the opens table */
 
 	void *front;			/* the front's own */

@@ -376,10 +376,12 @@ detach_node(struct weir_fs *fs, struct weir_node *n)
 
 	n->parent = 0;
 	n->ctime_ns = weir_wall_ns();
-	if (!n->rparent && !is_held)
-		return weir_node_delete(fs->st, n->id, NULL);
 	if ((code = weir_node_update(fs->st, n, NULL)))
 		return code;
+	if (!(r && weir_sync_is_sending(r, n->id)) && (code = weir_upload_doubt(fs->st, n->id, NULL)))
+		return code;
+	if (!n->rparent && !is_held)
+		return weir_node_delete(fs->st, n->id, NULL);
 	if (!n->rparent && !(r && weir_sync_is_sending(r, n->id)))
 		return weir_journal_drop(fs->st, n->id, NULL);
 	return fs_journal(fs, n, TIDY_MS);
@@ -488,12 +490,16 @@ rename_delay(struct weir_fs *fs, const struct weir_node *n)
 static enum weir_code
 put_name(struct weir_fs *fs, struct weir_node *n, uint64_t parent, const char *name)
 {
+	struct weir_remote *remote;
 	enum weir_code r;
 
 	n->parent = parent;
 	snprintf(n->name, sizeof(n->name), "%s", name);
 	n->ctime_ns = weir_wall_ns();
 	if ((r = weir_node_update(fs->st, n, NULL)))
+		return r;
+	remote = weir_sync_remote(fs->sy, n->remote);
+	if (!(remote && weir_sync_is_sending(remote, n->id)) && (r = weir_upload_doubt(fs->st, n->id, NULL)))
 		return r;
 	return n->flags & WEIR_N_LOCAL ? WEIR_OK : fs_journal(fs, n, rename_delay(fs, n));
 }

@@ -298,6 +298,9 @@ request_finish(struct request *r, enum weir_code code)
 	if (r->req != NULL) {
 		if (r->is_parked)
 			fuse_req_interrupt_func(r->req, NULL, NULL);
+		/* Attributes only: unlike pages these never make the caller wait (invalidate.c), and the reply must come after. */
+		if (op->lost_bits)
+			fuse_lowlevel_notify_inval_inode(r->w->se, op->ino, -1, 0);
 		sent = code == WEIR_OK ? reply_success(r) : fuse_reply_err(r->req, reply_errno(op, code));
 		weir_fuse_note_clear(r->w, r->unique);
 	}

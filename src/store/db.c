@@ -36,7 +36,7 @@
 
 #define UNLISTED_INDEX "CREATE INDEX nodes_unlisted ON nodes(remote) WHERE type=2 AND listed=0;"
 
-/* Format 1 had no `sum` in uploads and no totals; db_format() brings it forward in one transaction. */
+/* Format 1 had no `sum` and no place in uploads and no totals; db_format() brings it forward in one transaction. */
 static const char schema[] =
     "CREATE TABLE info(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;"
     "CREATE TABLE remotes(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, fingerprint TEXT NOT NULL UNIQUE, root INTEGER NOT NULL);"
@@ -56,7 +56,7 @@ static const char schema[] =
     "CREATE TABLE journal(seq INTEGER PRIMARY KEY AUTOINCREMENT, node INTEGER NOT NULL UNIQUE, remote INTEGER NOT NULL, due INTEGER NOT NULL,"
     " attempts INTEGER NOT NULL, code INTEGER NOT NULL, error TEXT);"
     "CREATE TABLE uploads(node INTEGER PRIMARY KEY, content INTEGER NOT NULL, wgen INTEGER NOT NULL, size INTEGER NOT NULL,"
-    " part_bytes INTEGER NOT NULL, id TEXT NOT NULL, sum TEXT NOT NULL DEFAULT '');"
+    " part_bytes INTEGER NOT NULL, id TEXT NOT NULL, sum TEXT NOT NULL DEFAULT '', dir INTEGER NOT NULL DEFAULT 0, name TEXT NOT NULL DEFAULT '');"
     "CREATE TABLE upload_parts(node INTEGER NOT NULL, number INTEGER NOT NULL, tag TEXT NOT NULL, PRIMARY KEY(node, number)) WITHOUT ROWID;"
     "CREATE TABLE uniques(id INTEGER PRIMARY KEY, code INTEGER NOT NULL, node INTEGER NOT NULL);"
     "CREATE TABLE reports(id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, kind TEXT NOT NULL, path TEXT NOT NULL, text TEXT NOT NULL);"
@@ -65,7 +65,8 @@ static const char schema[] =
     "INSERT INTO nodes VALUES(1,NULL,NULL,NULL,NULL,NULL,NULL,0,2,493,4294967295,4294967295,136,0,0,0,0,0,0,0,0);"
     "INSERT INTO nodes VALUES(2,NULL,NULL,NULL,NULL,NULL,NULL,0,2,493,4294967295,4294967295,136,0,0,0,0,0,0,0,0);";
 
-static const char from_1_to_2[] = "ALTER TABLE uploads ADD COLUMN sum TEXT NOT NULL DEFAULT '';" UNLISTED_INDEX TOTALS
+static const char from_1_to_2[] = "ALTER TABLE uploads ADD COLUMN sum TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE uploads ADD COLUMN dir INTEGER NOT NULL DEFAULT 0; ALTER TABLE uploads ADD COLUMN name TEXT NOT NULL DEFAULT '';" UNLISTED_INDEX TOTALS
     "INSERT INTO totals SELECT id,0,0,0 FROM remotes;"
     "UPDATE totals SET local=(SELECT coalesce(sum(" LOCAL("n") "),0) FROM nodes n WHERE n.remote=totals.remote),"
     " at_remote=(SELECT coalesce(sum(" REMOTE("n") "),0) FROM nodes n WHERE n.remote=totals.remote),"
@@ -332,6 +333,28 @@ db_note_boot(struct weir_store *st)
 	db_info_set(st, "clean", "0");
 }
 
+/* What was on its way when the process ended may have arrived under a name that the file has lost since. */
+static enum weir_code
+db_doubts(struct weir_store *st, struct weir_err *err)
+{
+	sqlite3_stmt *s = weir_store_stmt(st, "SELECT node FROM uploads WHERE dir<>0");
+	WEIR_AUTO(weir_freep) uint64_t *ids = NULL;
+	size_t n = 0, cap = 0;
+	enum weir_code r = WEIR_OK;
+
+	while (sqlite3_step(s) == SQLITE_ROW) {
+		if (n == cap) {
+			cap = cap ? cap * 2 : 64;
+			ids = weir_xrealloc(ids, cap, sizeof(*ids));
+		}
+		ids[n++] = (uint64_t)sqlite3_column_int64(s, 0);
+	}
+	sqlite3_reset(s);
+	for (size_t i = 0; i < n && !r; i++)
+		r = weir_upload_doubt(st, ids[i], err);
+	return r;
+}
+
 /* Lengths of unsent contents are what the files say: growth since the last commit is kept. */
 static enum weir_code
 db_recover(struct weir_store *st, struct weir_err *err)
@@ -361,6 +384,8 @@ db_recover(struct weir_store *st, struct weir_err *err)
 		r = weir_store_step_done(st, weir_store_stmt(st, "UPDATE journal SET due=0, attempts=0"), err);
 	if (!r && st->is_first)
 		r = weir_store_step_done(st, weir_store_stmt(st, "DELETE FROM uniques"), err);
+	if (!r)
+		r = db_doubts(st, err);
 	if (r) {
 		weir_store_rollback(st);
 		return r;

@@ -105,7 +105,7 @@ text_into(sqlite3_stmt *s, int col, char *out, size_t max)
 bool
 weir_upload_get(struct weir_store *st, uint64_t node, struct weir_upload_row *row)
 {
-	sqlite3_stmt *s = weir_store_stmt(st, "SELECT node,content,wgen,size,part_bytes,id,sum FROM uploads WHERE node=?");
+	sqlite3_stmt *s = weir_store_stmt(st, "SELECT node,content,wgen,size,part_bytes,id,sum,dir,name FROM uploads WHERE node=?");
 	bool found;
 
 	sqlite3_bind_int64(s, 1, (int64_t)node);
@@ -118,6 +118,8 @@ weir_upload_get(struct weir_store *st, uint64_t node, struct weir_upload_row *ro
 		row->part_bytes = (uint64_t)sqlite3_column_int64(s, 4);
 		text_into(s, 5, row->id, sizeof(row->id));
 		text_into(s, 6, row->sum, sizeof(row->sum));
+		row->dir = (uint64_t)sqlite3_column_int64(s, 7);
+		text_into(s, 8, row->name, sizeof(row->name));
 	}
 	sqlite3_reset(s);
 	return found;
@@ -126,7 +128,8 @@ weir_upload_get(struct weir_store *st, uint64_t node, struct weir_upload_row *ro
 enum weir_code
 weir_upload_put(struct weir_store *st, const struct weir_upload_row *row, struct weir_err *err)
 {
-	sqlite3_stmt *s = weir_store_stmt(st, "INSERT OR REPLACE INTO uploads(node,content,wgen,size,part_bytes,id,sum) VALUES(?,?,?,?,?,?,?)");
+	sqlite3_stmt *s = weir_store_stmt(st, "INSERT OR REPLACE INTO uploads(node,content,wgen,size,part_bytes,id,sum,dir,name)"
+	    " VALUES(?,?,?,?,?,?,?,?,?)");
 
 	sqlite3_bind_int64(s, 1, (int64_t)row->node);
 	sqlite3_bind_int64(s, 2, (int64_t)row->content);
@@ -135,6 +138,8 @@ weir_upload_put(struct weir_store *st, const struct weir_upload_row *row, struct
 	sqlite3_bind_int64(s, 5, (int64_t)row->part_bytes);
 	sqlite3_bind_text(s, 6, row->id, -1, SQLITE_TRANSIENT);
 	sqlite3_bind_text(s, 7, row->sum, -1, SQLITE_TRANSIENT);
+	sqlite3_bind_int64(s, 8, (int64_t)row->dir);
+	sqlite3_bind_text(s, 9, row->name, -1, SQLITE_TRANSIENT);
 	return weir_store_step_done(st, s, err);
 }
 
@@ -150,6 +155,37 @@ weir_upload_drop(struct weir_store *st, uint64_t node, struct weir_err *err)
 	s = weir_store_stmt(st, "DELETE FROM upload_parts WHERE node=?");
 	sqlite3_bind_int64(s, 1, (int64_t)node);
 	return weir_store_step_done(st, s, err);
+}
+
+static bool
+is_its_place(const struct weir_node *n, const struct weir_upload_row *row)
+{
+	size_t len = strlen(n->name);
+
+	/* "x" goes to "x", a link perhaps to "x.rclonelink". */
+	return n->parent == row->dir && strncmp(n->name, row->name, len) == 0 && (row->name[len] == 0 || n->type == WEIR_LINK);
+}
+
+enum weir_code
+weir_upload_doubt(struct weir_store *st, uint64_t node, struct weir_err *err)
+{
+	struct weir_upload_row row;
+	struct weir_node n, doubt = { .type = WEIR_FILE, .flags = WEIR_N_DOUBT, .uid = WEIR_NOBODY, .gid = WEIR_NOBODY }, other;
+	enum weir_code r;
+
+	if (!weir_upload_get(st, node, &row) || !row.dir || weir_node_get(st, node, &n) || n.rparent || is_its_place(&n, &row) ||
+	    !weir_node_remote_child(st, row.dir, row.name, &other))
+		return WEIR_OK;
+	doubt.remote = n.remote;
+	doubt.rparent = row.dir;
+	snprintf(doubt.rname, sizeof(doubt.rname), "%s", row.name);
+	doubt.mtime_ns = n.mtime_ns;
+	if ((r = weir_node_insert(st, &doubt, err)) || (r = weir_upload_drop(st, node, err)))
+		return r;
+	row.node = doubt.id;
+	if ((r = weir_upload_put(st, &row, err)))
+		return r;
+	return weir_journal_put(st, doubt.id, doubt.remote, 0, err);
 }
 
 enum weir_code

@@ -37,6 +37,7 @@ enum {	/* node flags */
 	WEIR_N_MODE = 32,	/* mode was set here: listings do not override it */
 	WEIR_N_VIRTUAL = 64,	/* a directory of the namespace itself */
 	WEIR_N_LOCAL = 128,	/* lives in weir's tree only (FIFO, socket) */
+	WEIR_N_DOUBT = 512,	/* an upload may have arrived here or not: removed only if it is what we sent */
 	WEIR_N_BIND = 256,	/* named by the configuration: exists even when no listing shows it yet */
 };
 
@@ -132,10 +133,18 @@ bool weir_journal_get(struct weir_store *, uint64_t node, struct weir_journal_ro
 enum weir_code weir_journal_each(struct weir_store *, uint64_t remote, int (*fn)(void *, const struct weir_journal_row *), void *arg);
 
 /* Uploads in parts that a restart continues; and what a commit will look like, written before it is sent. */
-struct weir_upload_row { uint64_t node, content, wgen, size, part_bytes; char id[1024]; char sum[128]; };
+struct weir_upload_row {
+	uint64_t node, content, wgen, size, part_bytes;
+	uint64_t dir;			/* the remote place it goes to */
+	char name[WEIR_RNAME_MAX + 1];
+	char id[1024], sum[128];
+};
 bool weir_upload_get(struct weir_store *, uint64_t node, struct weir_upload_row *);
 enum weir_code weir_upload_put(struct weir_store *, const struct weir_upload_row *, struct weir_err *);
 enum weir_code weir_upload_drop(struct weir_store *, uint64_t node, struct weir_err *);	/* and its parts */
+/* In a transaction: the node loses the place an upload of it was sent to (unlinked, renamed), and nobody knows whether it arrived. An unlinked node
+ * of its own, WEIR_N_DOUBT, stands for what may be there; the row goes to it. Nothing happens when the place is still the node's or was settled. */
+enum weir_code weir_upload_doubt(struct weir_store *, uint64_t node, struct weir_err *);
 enum weir_code weir_upload_part_put(struct weir_store *, uint64_t node, uint32_t number, const char *tag, struct weir_err *);
 enum weir_code weir_upload_parts(struct weir_store *, uint64_t node, void (*fn)(void *, uint32_t number, const char *tag), void *arg);
 

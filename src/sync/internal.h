@@ -159,6 +159,8 @@ struct send_job {
 };
 enum weir_code send_put(struct weir_remote *, struct send_job *, struct weir_err *);
 enum weir_code send_move(struct weir_remote *, struct send_job *, struct weir_err *);
+/* Is what the storage has at this place what this upload sent? May read it back. Lock not held. */
+bool send_is_ours(struct weir_remote *, const struct weir_ctx *, const struct weir_where *, const struct weir_stat *theirs, const struct weir_upload_row *);
 /* The local version steps aside as NAME (conflict HOST DATE).EXT and the name shows theirs (NULL: it is gone there, ours becomes new). Lock held. */
 enum weir_code send_conflict(struct weir_remote *, struct send_job *, const struct weir_stat *theirs, struct weir_err *);
 

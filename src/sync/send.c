@@ -199,6 +199,8 @@ decide_remove(struct weir_remote *r, struct send_job *j)
 	struct weir_node *n = &j->node, taker;
 
 	j->op = SEND_REMOVE;
+	if (n->flags & WEIR_N_DOUBT)
+		return DECIDE_START;
 	if (n->type == WEIR_DIR)
 		return weir_node_has_remote_child(r->sy->st, n->id) ? DECIDE_LATER : DECIDE_START;
 	/* Somebody has its name already and is not there yet: that one will be a new revision. */
@@ -223,7 +225,7 @@ decide_place(struct weir_remote *r, struct send_job *j)
 		return DECIDE_LATER;
 	if (weir_node_remote_child(st, n->parent, j->send.to_name, &m))
 		return DECIDE_START;
-	if (weir_sync_is_sending(r, m.id))
+	if (weir_sync_is_sending(r, m.id) || (m.flags & WEIR_N_DOUBT))
 		return DECIDE_LATER;
 	if (!m.parent && is_filelike(&m) && is_filelike(n)) {
 		if (is_new)
@@ -315,6 +317,10 @@ send_failed(struct weir_remote *r, struct send_job *j, enum weir_code code, cons
 		return;
 	if (code != WEIR_E_BUSY)
 		weir_log(WEIR_LOG_WARN, "remote '%s': sending '%s': %s", r->conf->name, j->to.path ? j->to.path : j->from.path, weir_err_text(err, code));
+	if (weir_upload_doubt(st, j->node.id, NULL)) {
+		weir_store_rollback(st);
+		return;
+	}
 	if (code == WEIR_E_BUSY ? weir_journal_put(st, j->node.id, r->id, next_try_ms(code, 0), NULL) :
 	    weir_journal_fail(st, j->node.id, next_try_ms(code, row.attempts), code, weir_err_text(err, code), NULL))
 		weir_store_rollback(st);

@@ -364,6 +364,34 @@ move_deep(struct move *m, struct weir_stat *got, struct weir_err *err)
 
 /* ---- the operations ---- */
 
+/* An upload that may have arrived under a name the file does not have any more. What is there goes only if it is what we sent. */
+static enum weir_code
+remove_doubt(struct move *m, struct weir_err *err)
+{
+	struct weir_backend *be = m->r->be;
+	struct weir_stat theirs = { 0 };
+	struct weir_upload_row row;
+	struct weir_where w;
+	bool has_row;
+	enum weir_code r;
+
+	weir_store_lock(m->r->sy->st);
+	has_row = weir_upload_get(m->r->sy->st, m->j->node.id, &row);
+	weir_store_unlock(m->r->sy->st);
+	place_where(&m->j->from, &w);
+	if (has_row && row.id[0] && be->ops->upload_abort)
+		be->ops->upload_abort(be, &m->ctx, &w, row.id, NULL);
+	r = be->ops->stat(be, &m->ctx, &w, &theirs, err);
+	if (!r && has_row && send_is_ours(m->r, &m->ctx, &w, &theirs, &row)) {
+		w.version = theirs.version;
+		r = be->ops->remove(be, &m->ctx, &w, false, err);
+	}
+	weir_stat_free(&theirs);
+	if (r == WEIR_E_NOENT || r == WEIR_E_CHANGED)
+		r = WEIR_OK;
+	return r ? r : settle_remove(m, err);
+}
+
 static enum weir_code
 do_remove(struct move *m, struct weir_err *err)
 {
@@ -372,6 +400,8 @@ do_remove(struct move *m, struct weir_err *err)
 	struct weir_where w;
 	enum weir_code r;
 
+	if (m->j->node.flags & WEIR_N_DOUBT)
+		return remove_doubt(m, err);
 	place_where(&m->j->from, &w);
 	if (is_dir)
 		w.version = NULL;

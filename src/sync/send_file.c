@@ -300,7 +300,9 @@ parts_begin(struct parts *ps, struct weir_err *err)
 	char *id = NULL;
 	enum weir_code r;
 
-	ps->row = (struct weir_upload_row){ .node = p->j->node.id, .content = p->c->num, .size = p->size, .wgen = (uint64_t)p->meta.mtime_ns };
+	ps->row = (struct weir_upload_row){ .node = p->j->node.id, .content = p->c->num, .size = p->size, .wgen = (uint64_t)p->meta.mtime_ns,
+		.dir = p->j->send.to_dir };
+	snprintf(ps->row.name, sizeof(ps->row.name), "%s", p->j->send.to_name);
 	ps->row.part_bytes = part_size(weir_backend_limits(p->r->be), p->size);
 	ps->count = (uint32_t)((p->size + ps->row.part_bytes - 1) / ps->row.part_bytes);
 	ps->tags = weir_xcalloc(ps->count + 1, sizeof(*ps->tags));
@@ -544,38 +546,40 @@ sum_write(struct weir_sink *s, const void *data, size_t len)
 }
 
 /* Is what the storage has just what we sent? (The answer to an earlier try may have been lost, perhaps in an earlier life.) */
-static bool
-is_ours(struct put *p, const struct weir_stat *theirs)
+bool
+send_is_ours(struct weir_remote *r, const struct weir_ctx *ctx, const struct weir_where *at, const struct weir_stat *theirs,
+    const struct weir_upload_row *ours)
 {
 	struct sum_sink s = { .sink.write = sum_write };
-	struct weir_where where = p->where;
+	struct weir_where where = *at;
 	unsigned char md[64];
 	char hex[160] = "";
 	size_t n;
 
-	if (theirs->type != WEIR_FILE || theirs->size != p->size)
+	if (theirs->type != WEIR_FILE || theirs->size != ours->size)
 		return false;
-	if (p->has_sum && theirs->sum && strncmp(theirs->sum, "md5:", 4) == 0)
-		return strcmp(theirs->sum, p->sum) == 0;
-	if (!p->has_sum)
-		return theirs->mtime_ns != WEIR_TIME_NONE && (weir_backend_caps(p->r->be) & WEIR_CAP_MTIME) &&
-		    theirs->mtime_ns / 1000000000 == p->meta.mtime_ns / 1000000000;
+	if (ours->sum[0] && theirs->sum && strncmp(theirs->sum, "md5:", 4) == 0)
+		return strcmp(theirs->sum, ours->sum) == 0;
+	if (!ours->sum[0])
+		return theirs->mtime_ns != WEIR_TIME_NONE && (weir_backend_caps(r->be) & WEIR_CAP_MTIME) &&
+		    theirs->mtime_ns / 1000000000 == (int64_t)ours->wgen / 1000000000;
 	/* No checksum to compare: read it back. */
 	where.version = NULL;
 	s.d = weir_digest_new("md5");
-	if (!s.d || p->r->be->ops->get(p->r->be, &p->ctx, &where, 0, p->size, &s.sink, NULL, NULL)) {
+	if (!s.d || r->be->ops->get(r->be, ctx, &where, 0, ours->size, &s.sink, NULL, NULL)) {
 		weir_digest_free(s.d);
 		return false;
 	}
 	n = weir_digest_end(s.d, md);
 	weir_hex(md, n, hex);
-	return strcmp(hex, p->sum + 4) == 0;
+	return strcmp(hex, ours->sum + 4) == 0;
 }
 
 static enum weir_code
 put_conflict(struct put *p, struct weir_stat *got, struct weir_err *err)
 {
 	struct weir_where where = p->where;
+	struct weir_upload_row ours = { .size = p->size, .wgen = (uint64_t)p->meta.mtime_ns };
 	struct weir_stat theirs = { 0 };
 	enum weir_code code;
 
@@ -583,7 +587,8 @@ put_conflict(struct put *p, struct weir_stat *got, struct weir_err *err)
 	code = p->r->be->ops->stat(p->r->be, &p->ctx, &where, &theirs, err);
 	if (code && code != WEIR_E_NOENT)
 		return code;
-	if (!code && is_ours(p, &theirs)) {
+	snprintf(ours.sum, sizeof(ours.sum), "%s", p->sum);
+	if (!code && send_is_ours(p->r, &p->ctx, &p->where, &theirs, &ours)) {
 		weir_stat_free(got);
 		*got = theirs;
 		return WEIR_OK;
@@ -650,7 +655,7 @@ put_send(struct put *p, struct weir_stat *got, struct weir_err *err)
 {
 	struct weir_store *st = p->r->sy->st;
 	const struct weir_limits *lim = weir_backend_limits(p->r->be);
-	struct weir_upload_row intent = { .node = p->j->node.id, .size = p->size };
+	struct weir_upload_row intent = { .node = p->j->node.id, .size = p->size, .wgen = (uint64_t)p->meta.mtime_ns, .dir = p->j->send.to_dir };
 	enum weir_code r;
 
 	if (p->c && lim->put_max && p->size > lim->put_max && p->r->be->ops->upload_begin)
@@ -658,6 +663,7 @@ put_send(struct put *p, struct weir_stat *got, struct weir_err *err)
 	if ((r = put_sum(p, err)))
 		return r;
 	snprintf(intent.sum, sizeof(intent.sum), "%s", p->sum);
+	snprintf(intent.name, sizeof(intent.name), "%s", p->j->send.to_name);
 	weir_store_lock(st);
 	if (!(r = weir_store_begin(st, err))) {
 		if ((r = weir_upload_put(st, &intent, err)))
