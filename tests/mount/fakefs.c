@@ -403,9 +403,7 @@ news_run(void *arg)
 	struct news *n = arg;
 	const struct weir_observer *o = n->fs->observer;
 
-	if (n->kind == 'a')
-		o->inval_node(o->arg, n->ino, -1, 0);
-	else if (n->kind == 'c')
+	if (n->kind == 'c')
 		o->inval_node(o->arg, n->ino, 0, 0);
 	else if (n->kind == 'r')
 		o->inval_entry(o->arg, WEIR_ROOT, n->name);
@@ -463,7 +461,7 @@ write_op(struct weir_fs *fs, struct weir_op *op)
 		return WEIR_E_IO;
 	if (op->is_killpriv && (tree->node[op->ino].mode & S_ISUID) != 0) {
 		tree->node[op->ino].mode &= ~(uint32_t)S_ISUID;
-		news_send(fs, 'a', op->ino, "");	/* the kernel keeps the mode it knows, unless told */
+		op->lost_bits = true;
 	}
 	op->result = op->len;
 	return WEIR_OK;
