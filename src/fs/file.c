@@ -127,7 +127,6 @@ file_open(struct weir_op *op)
 {
 	bool is_writer = (op->flags & O_ACCMODE) != O_RDONLY, is_miss;
 	struct weir_content *c;
-	struct fs_open *o;
 	struct weir_node n;
 	enum weir_code r;
 
@@ -152,15 +151,14 @@ file_open(struct weir_op *op)
 	}
 	if (weir_opens_get(op->fs->opens, n.id, is_writer, NULL))
 		return WEIR_E_NFILE;
-	o = open_get(op, &n);
+	open_get(op, &n);
 	if (is_writer && op->is_killpriv && (n.mode & (S_ISUID | S_ISGID)) && !fs_begin(op->fs)) {
 		n.mode &= ~(uint32_t)(S_ISUID | (n.mode & S_IXGRP ? S_ISGID : 0));
 		if (weir_node_update(op->fs->st, &n, NULL))
 			weir_store_rollback(op->fs->st);
 		else
-			weir_store_commit(op->fs->st, NULL);
+			op->lost_bits = !weir_store_commit(op->fs->st, NULL);
 	}
-	(void)o;
 	op->fh = is_writer ? FH_WRITER : 0;
 	return WEIR_OK;
 }

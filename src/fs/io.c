@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #define COPY_BYTES (1u << 20)
+#define READ_CHECKS 16		/* a read of the kernel covers at most 9 pages */
+#define DISK_AHEAD (8u << 20)
 
 /* The content behind a request, with a reference; made when the node has none yet. *n is fresh. */
 static enum weir_code
@@ -93,33 +95,117 @@ make_readable(struct weir_op *op, struct weir_content *c, uint64_t off, uint64_t
 	return r;
 }
 
+/* Pages of one read that are bound but not verified yet, as they were when the read began. */
+struct read_check {
+	uint64_t index[READ_CHECKS], hash[READ_CHECKS];
+	size_t bytes[READ_CHECKS], n;
+};
+
+/* Can all that needs verifying be hashed in the reader's own buffer, because the read covers those pages whole? */
+static bool
+read_checks(struct weir_content *c, uint64_t off, uint64_t len, struct read_check *rc)
+{
+	rc->n = 0;
+	for (uint64_t i = off / WEIR_PAGE; i <= (off + len - 1) / WEIR_PAGE; i++) {
+		const struct weir_page *p = weir_content_page(c, i);
+		size_t bytes = weir_content_page_bytes(c, i);
+
+		if (p->state == WEIR_PAGE_ABSENT || (p->flags & WEIR_P_BAD))
+			return false;
+		if ((p->state != WEIR_PAGE_CLEAN && p->state != WEIR_PAGE_CHANGED) || (p->flags & WEIR_P_VERIFIED))
+			continue;
+		if (i * WEIR_PAGE < off || i * WEIR_PAGE + bytes > off + len || rc->n == READ_CHECKS)
+			return false;
+		rc->index[rc->n] = i;
+		rc->hash[rc->n] = p->hash;
+		rc->bytes[rc->n++] = bytes;
+	}
+	return true;
+}
+
+/* Lock held. false: some page is not what its checksum says; nothing of the buffer may be used. */
+static bool
+read_checked(struct weir_content *c, const struct read_check *rc, const bool *match)
+{
+	for (size_t k = 0; k < rc->n; k++) {
+		struct weir_page *p = weir_content_page(c, rc->index[k]);
+
+		if (!match[k] || p->hash != rc->hash[k])
+			return false;
+		if (p->state == WEIR_PAGE_CLEAN || p->state == WEIR_PAGE_CHANGED)
+			p->flags |= WEIR_P_VERIFIED;
+	}
+	return true;
+}
+
+/* A sequential reader of the cache file keeps the disk busy ahead of itself. */
+static void
+read_ahead_disk(struct weir_content *c, uint64_t off, uint64_t len)
+{
+	uint64_t from;
+
+	if (off != c->disk_next && off != 0) {
+		c->disk_next = off + len;
+		c->disk_ahead = 0;
+		return;
+	}
+	c->disk_next = off + len;
+	if (off == 0 || c->disk_ahead < c->disk_next)
+		c->disk_ahead = c->disk_next;
+	if (c->disk_ahead - c->disk_next > DISK_AHEAD / 2 || c->disk_ahead >= c->size)
+		return;
+	from = c->disk_ahead;
+	c->disk_ahead = c->disk_next + DISK_AHEAD;
+	posix_fadvise(c->fd, (off_t)from, (off_t)(c->disk_ahead - from), POSIX_FADV_WILLNEED);
+}
+
+/* Lock held at both ends. WEIR_E_BADSUM: look at the pages the slow way. */
+static enum weir_code
+read_bytes(struct weir_op *op, struct weir_content *c, uint64_t len, const struct read_check *rc)
+{
+	bool match[READ_CHECKS] = { false };
+	ssize_t got;
+
+	read_ahead_disk(c, op->off, len);
+	weir_store_unlock(op->fs->st);
+	got = weir_pread_full(c->fd, op->buf, (size_t)len, (off_t)op->off);
+	for (size_t k = 0; k < rc->n && got == (ssize_t)len; k++)
+		match[k] = weir_page_hash((const char *)op->buf + (rc->index[k] * WEIR_PAGE - op->off), rc->bytes[k]) == rc->hash[k];
+	weir_store_lock(op->fs->st);
+	if (got < 0)
+		return WEIR_E_IO;
+	if (rc->n && !read_checked(c, rc, match))
+		return WEIR_E_BADSUM;
+	op->result = (size_t)got;
+	return WEIR_OK;
+}
+
 enum weir_code
 io_read(struct weir_op *op)
 {
+	struct read_check rc;
 	struct weir_content *c;
 	struct weir_node n;
 	uint64_t len;
-	ssize_t got;
 	enum weir_code r;
 
 	op->result = 0;
 	if ((r = io_content(op, op->ino, &n, &c)))
 		return r;
 	len = op->off >= c->size ? 0 : c->size - op->off < op->len ? c->size - op->off : op->len;
-	if (!len || (r = make_readable(op, c, op->off, len))) {
+	if (!len) {
 		weir_content_put(c);
-		return r;
+		return WEIR_OK;
 	}
-	if (!c->is_complete)
+	r = read_checks(c, op->off, len, &rc) ? read_bytes(op, c, len, &rc) : WEIR_E_BADSUM;
+	if (r == WEIR_E_BADSUM && !(r = make_readable(op, c, op->off, len))) {
+		rc.n = 0;
+		r = read_bytes(op, c, len, &rc);
+	}
+	if (!r && !c->is_complete)
 		weir_sync_ahead(op->fs->sy, c, op->off, len);
-	weir_store_unlock(op->fs->st);
-	got = weir_pread_full(c->fd, op->buf, (size_t)len, (off_t)op->off);
-	weir_store_lock(op->fs->st);
 	weir_content_put(c);
-	if (got < 0)
-		return WEIR_E_IO;
-	op->result = (size_t)got;
-	return WEIR_OK;
+	return r;
 }
 
 /* ---- writing ---- */
@@ -228,7 +314,7 @@ write_kill_priv(struct weir_op *op, uint64_t node)
 	if (weir_node_update(op->fs->st, &n, NULL))
 		weir_store_rollback(op->fs->st);
 	else
-		weir_store_commit(op->fs->st, NULL);
+		op->lost_bits = !weir_store_commit(op->fs->st, NULL);
 }
 
 static enum weir_code

@@ -62,6 +62,7 @@ struct weir_content {
 	/* the fetch planner's */
 	uint64_t ra_next, ra_done, ra_window;
 	int ra_hits;
+	uint64_t disk_next, disk_ahead;		/* read-ahead of the cache file itself */
 	struct weir_cancel cancel;		/* of running fetches: truncation, unlink */
 	bool is_stale;				/* the remote does not have this version any more */
 };
