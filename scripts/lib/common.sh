@@ -13,6 +13,7 @@ elapsed() { printf '%d:%02d' $(((SECONDS - STARTED) / 60)) $(((SECONDS - STARTED
 step() { printf '[%s] %s\n' "$(elapsed)" "$*"; }
 
 # watched SECONDS LOG LABEL COMMAND…: run it with a time limit, output to LOG, a line every half minute. Its status; 124 when over the limit.
+# BEFORE_KILL and AFTER_KILL may name functions that are called with its process id around the end by force.
 # The command is a function or a program; it runs in a process group of its own, which ends with the limit.
 watched() {
 	local limit=$1 log=$2 label=$3 pid begin=$SECONDS next=30 r=0
@@ -24,9 +25,11 @@ watched() {
 	WATCHED_PID=$pid
 	while kill -0 $pid 2> /dev/null; do
 		if [ $((SECONDS - begin)) -ge "$limit" ]; then
+			"${BEFORE_KILL:-:}" $pid
 			kill -TERM -- -$pid 2> /dev/null
 			sleep 2
 			kill -KILL -- -$pid 2> /dev/null
+			"${AFTER_KILL:-:}" $pid
 			wait $pid 2> /dev/null
 			echo "over its limit of $limit s, ended" >> "$log"
 			WATCHED_PID=
