@@ -191,7 +191,8 @@ static enum weir_code
 lose_remote(struct weir_remote *r, struct weir_node *n, bool *is_kept, struct weir_err *err)
 {
 	struct weir_store *st = r->sy->st;
-	bool is_moved = n->parent != n->rparent || strncmp(n->name, n->rname, strlen(n->name)) != 0;
+	char rname[WEIR_RNAME_MAX + 1];
+	bool is_moved = n->parent != n->rparent || !weir_remote_rname(r, n->type, n->name, rname) || strcmp(rname, n->rname) != 0;
 	enum weir_code code;
 
 	*is_kept = false;
@@ -206,9 +207,13 @@ lose_remote(struct weir_remote *r, struct weir_node *n, bool *is_kept, struct we
 	}
 	if (n->type == WEIR_DIR && (n->flags & WEIR_N_BIND))
 		*is_kept = true;
-	if (!*is_kept && !(n->flags & WEIR_N_CONTENT) && !(n->type == WEIR_DIR && is_moved))
+	if (n->type != WEIR_DIR && is_moved) { /* perhaps our own rename has arrived: the send finds out */
+		*is_kept = true;
+		return WEIR_OK;
+	}
+	if (!*is_kept && !(n->flags & WEIR_N_CONTENT) && !is_moved)
 		return detach(r, n, err);
-	/* Unsent: it becomes new here. A clean file that was moved here is gone like any other. */
+	/* Unsent: it becomes new here. */
 	*is_kept = true;
 	n->rparent = 0;
 	n->rname[0] = n->rid[0] = n->rversion[0] = 0;

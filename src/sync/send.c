@@ -241,11 +241,38 @@ decide_place(struct weir_remote *r, struct send_job *j)
 	return DECIDE_LATER;
 }
 
+/* A rename that began and whose end nobody saw is ended first, whatever is wanted by now: it can be repeated, and then it is known where the object is. */
+static bool
+decide_unfinished(struct weir_remote *r, struct send_job *j, enum decision *d)
+{
+	struct weir_store *st = r->sy->st;
+	struct weir_upload_row row;
+	struct weir_node *n = &j->node, m;
+
+	if (!n->rparent || !weir_upload_get(st, n->id, &row) || strcmp(row.id, WEIR_UPLOAD_MOVE) != 0 ||
+	    (row.dir == n->rparent && strcmp(row.name, n->rname) == 0))
+		return false;
+	j->op = SEND_MOVE;
+	j->is_repeat = true;
+	j->send.to_dir = row.dir;
+	snprintf(j->send.to_name, sizeof(j->send.to_name), "%s", row.name);
+	if (weir_node_get(st, row.dir, &m))
+		return false;
+	if (!weir_node_remote_child(st, row.dir, row.name, &m)) {
+		if (m.parent || weir_sync_is_sending(r, m.id))
+			return false;
+		j->replaced = m.id;
+	}
+	*d = DECIDE_START;
+	return true;
+}
+
 static enum decision
 decide(struct weir_remote *r, struct send_job *j)
 {
 	struct weir_node *n = &j->node;
 	char rname[WEIR_RNAME_MAX + 1];
+	enum decision d;
 
 	if (n->flags & (WEIR_N_LOCAL | WEIR_N_ROOT))
 		return DECIDE_DROP;
@@ -253,6 +280,8 @@ decide(struct weir_remote *r, struct send_job *j)
 		j->send.from_dir = n->rparent;
 		snprintf(j->send.from_name, sizeof(j->send.from_name), "%s", n->rname);
 	}
+	if (decide_unfinished(r, j, &d))
+		return d;
 	if (!n->parent)
 		return n->rparent ? decide_remove(r, j) : DECIDE_DROP;
 	if (!weir_remote_rname(r, n->type, n->name, rname))
@@ -317,7 +346,9 @@ send_failed(struct weir_remote *r, struct send_job *j, enum weir_code code, cons
 		return;
 	if (code != WEIR_E_BUSY)
 		weir_log(WEIR_LOG_WARN, "remote '%s': sending '%s': %s", r->conf->name, j->to.path ? j->to.path : j->from.path, weir_err_text(err, code));
-	if (weir_upload_doubt(st, j->node.id, NULL)) {
+	/* A plain no means that the rename did not happen: people may choose another name. */
+	if (weir_upload_doubt(st, j->node.id, NULL) ||
+	    (j->op == SEND_MOVE && code != WEIR_E_BUSY && !weir_code_retry(code) && weir_upload_drop(st, j->node.id, NULL))) {
 		weir_store_rollback(st);
 		return;
 	}

@@ -91,6 +91,8 @@ settle_place(struct move *m, const struct weir_stat *got, bool is_new, struct we
 			n.listed_ms = weir_wall_ns() / 1000000;
 		r = weir_node_update(st, &n, err);
 		if (!r)
+			r = weir_upload_drop(st, n.id, err);
+		if (!r)
 			r = weir_journal_put(st, n.id, m->r->id, 0, err);
 	}
 	if (r)
@@ -103,6 +105,24 @@ out:
 }
 
 /* ---- undoing what the remote forbids ---- */
+
+static bool
+has_all(struct weir_store *st, const struct weir_node *n)
+{
+	struct weir_content *c = NULL;
+	size_t len;
+	bool yes;
+
+	if (n->type == WEIR_LINK && !weir_xattr_get(st, n->id, "!link", NULL, 0, &len))
+		return true;
+	if (n->size == 0)
+		return true;
+	if (weir_content_get(st, n, &c, NULL) || !c)
+		return false;
+	yes = weir_content_check_complete(c);
+	weir_content_put(c);
+	return yes;
+}
 
 /* A removal or rename that named a version the remote does not have any more: the remote's stays, the tree shows it again. */
 static enum weir_code
@@ -129,14 +149,21 @@ undo(struct move *m, const char *what, struct weir_err *err)
 		} else if (n.type == WEIR_DIR || !n.parent) {
 			n.rparent = 0; /* forgotten here; the listing below brings what is there */
 			n.rsize = 0;
+		} else if (!has_all(st, &n)) {
+			/* Gone there, and not whole here: nothing of it can be kept. */
+			news_deleted(m->r, n.parent, n.id, n.name);
+			n.parent = n.rparent = 0;
+			n.rsize = 0;
 		} else {
-			/* A renamed file: its bytes stay under the new name as a new file when all of them are here, else it goes back. */
+			/* A renamed file: its bytes stay under the new name as a new file. */
 			n.rparent = 0;
 			n.rname[0] = n.rid[0] = n.rversion[0] = 0;
 			n.rsize = 0;
 			n.flags |= WEIR_N_CONTENT;
 		}
 		r = weir_node_update(st, &n, err);
+		if (!r)
+			r = weir_upload_drop(st, n.id, err);
 		if (!r)
 			r = weir_journal_put(st, n.id, m->r->id, 0, err);
 		if (!r && !weir_node_get(st, dir, &up)) {
@@ -157,6 +184,19 @@ out:
 	return r ? r : WEIR_E_BUSY;
 }
 
+/* Is what is at the old place an upload of ours whose answer was lost? */
+static bool
+earlier_is_ours(struct move *m, const struct weir_where *where, const struct weir_stat *now)
+{
+	struct weir_upload_row row;
+	bool has_row;
+
+	weir_store_lock(m->r->sy->st);
+	has_row = weir_upload_get(m->r->sy->st, m->j->node.id, &row) && strcmp(row.id, WEIR_UPLOAD_MOVE) != 0;
+	weir_store_unlock(m->r->sy->st);
+	return has_row && send_is_ours(m->r, &m->ctx, where, now, &row);
+}
+
 /* A file that was changed on the remote and renamed here: take the new version along. */
 static enum weir_code
 move_newer(struct move *m, struct weir_err *err)
@@ -164,7 +204,8 @@ move_newer(struct move *m, struct weir_err *err)
 	struct weir_store *st = m->r->sy->st;
 	struct weir_stat now = { 0 };
 	struct weir_where where;
-	struct weir_node n;
+	struct weir_node n, up;
+	bool is_ours;
 	enum weir_code r;
 
 	place_where(&m->j->from, &where);
@@ -174,21 +215,35 @@ move_newer(struct move *m, struct weir_err *err)
 		return undo(m, "it was removed on the remote while it was renamed here; what is cached is kept under the new name", err);
 	if (r)
 		return r;
+	is_ours = earlier_is_ours(m, &where, &now);
 	weir_store_lock(st);
 	if (!(r = weir_store_begin(st, err))) {
 		if (!(r = weir_node_get(st, m->j->node.id, &n))) {
-			if (n.flags & WEIR_N_CONTENT) { /* changed on both sides: the rename goes on, the upload will meet the conflict */
-				n.flags |= WEIR_N_CONTENT;
-			} else if (n.content && !m->r->sy->hooks.is_open(m->r->sy->hooks.arg, n.id)) {
-				r = weir_content_drop(st, &n, err);
-			}
-			if (!(n.flags & WEIR_N_CONTENT)) {
+			bool is_dirty = n.flags & WEIR_N_CONTENT;
+
+			if (is_dirty && !is_ours) {
+				/* Changed on both sides: theirs stays under the old name, ours is a new file under the new one. */
+				uint64_t dir = n.rparent;
+
+				n.rparent = 0;
+				n.rname[0] = n.rid[0] = n.rversion[0] = 0;
+				n.rsize = 0;
+				if (!weir_node_get(st, dir, &up)) {
+					up.listed_ms = up.listed_ms ? 1 : 0;
+					weir_node_update(st, &up, NULL);
+				}
+			} else
+				snprintf(n.rversion, sizeof(n.rversion), "%s", now.version ? now.version : "");
+			if (!is_dirty) {
+				if (n.content && !m->r->sy->hooks.is_open(m->r->sy->hooks.arg, n.id))
+					r = weir_content_drop(st, &n, err);
 				n.size = n.rsize = now.size;
 				news_node(m->r, n.id, true);
 			}
-			snprintf(n.rversion, sizeof(n.rversion), "%s", now.version ? now.version : "");
 			if (!r)
 				r = weir_node_update(st, &n, err);
+			if (!r && is_dirty && !is_ours)
+				r = weir_upload_drop(st, n.id, err);
 		}
 		if (r)
 			weir_store_rollback(st);
@@ -228,7 +283,7 @@ move_target_taken(struct move *m, struct weir_err *err)
 			snprintf(n.rname, sizeof(n.rname), "%s", before.rname);
 			snprintf(n.rid, sizeof(n.rid), "%s", before.rid);
 			snprintf(n.rversion, sizeof(n.rversion), "%s", before.rversion);
-			if (weir_node_update(st, &n, NULL))
+			if (weir_node_update(st, &n, NULL) || weir_upload_drop(st, n.id, NULL))
 				weir_store_rollback(st);
 			else
 				weir_store_commit(st, NULL);
@@ -408,6 +463,20 @@ do_remove(struct move *m, struct weir_err *err)
 	r = be->ops->remove(be, &m->ctx, &w, is_dir, err);
 	if (r == WEIR_E_NOENT)
 		r = WEIR_OK;
+	if (r == WEIR_E_CHANGED && !is_dir) {
+		struct weir_stat now = { 0 };
+
+		w.version = NULL;
+		r = be->ops->stat(be, &m->ctx, &w, &now, err);
+		if (!r && earlier_is_ours(m, &w, &now)) {
+			w.version = now.version;
+			r = be->ops->remove(be, &m->ctx, &w, false, err);
+		} else if (!r)
+			r = WEIR_E_CHANGED;
+		weir_stat_free(&now);
+		if (r == WEIR_E_NOENT)
+			r = WEIR_OK;
+	}
 	if (r == WEIR_E_CHANGED)
 		return undo(m, "it was removed here and changed on the remote; the remote's version stays", err);
 	if (r == WEIR_E_NOTEMPTY)
@@ -428,6 +497,53 @@ do_mkdir(struct move *m, struct weir_stat *got, struct weir_err *err)
 	return r ? r : settle_place(m, got, true, err);
 }
 
+/* Before a rename is sent, say where it goes: a crash must not leave an object under a name that nobody knows of. An upload's note stays. */
+static enum weir_code
+move_note(struct move *m, struct weir_err *err)
+{
+	struct weir_store *st = m->r->sy->st;
+	struct weir_upload_row row = { .node = m->j->node.id, .size = m->j->node.rsize, .dir = m->j->send.to_dir, .id = WEIR_UPLOAD_MOVE }, old;
+	enum weir_code r = WEIR_OK;
+
+	snprintf(row.name, sizeof(row.name), "%s", m->j->send.to_name);
+	weir_store_lock(st);
+	if ((!weir_upload_get(st, row.node, &old) || strcmp(old.id, WEIR_UPLOAD_MOVE) == 0) && !(r = weir_store_begin(st, err))) {
+		if ((r = weir_upload_put(st, &row, err)))
+			weir_store_rollback(st);
+		else
+			r = weir_store_commit(st, err);
+	}
+	weir_store_unlock(st);
+	return r;
+}
+
+/* An earlier try of this rename may have made the copy and not removed the original, or both: then what is at the target has our version. */
+static enum weir_code
+move_half_done(struct move *m, enum weir_code why, struct weir_stat *got, struct weir_err *err)
+{
+	struct weir_backend *be = m->r->be;
+	struct weir_stat there = { 0 };
+	struct weir_where from, to;
+	enum weir_code r;
+
+	place_where(&m->j->from, &from);
+	place_where(&m->j->to, &to);
+	if (be->ops->stat(be, &m->ctx, &to, &there, NULL))
+		return why;
+	if (there.size != m->j->node.rsize || !there.version || !from.version || strcmp(there.version, from.version) != 0) {
+		weir_stat_free(&there);
+		return why;
+	}
+	r = be->ops->remove(be, &m->ctx, &from, false, err);
+	if (r && r != WEIR_E_NOENT) {
+		weir_stat_free(&there);
+		return r;
+	}
+	weir_stat_free(got);
+	*got = there;
+	return WEIR_OK;
+}
+
 static enum weir_code
 do_move(struct move *m, struct weir_stat *got, struct weir_err *err)
 {
@@ -439,6 +555,8 @@ do_move(struct move *m, struct weir_stat *got, struct weir_err *err)
 	char version[WEIR_ID_MAX + 1] = "";
 	enum weir_code r;
 
+	if ((r = move_note(m, err)))
+		return r;
 	if (is_dir && !(weir_backend_caps(be) & WEIR_CAP_DIR_MOVE)) {
 		if ((r = move_deep(m, got, err)))
 			return r;
@@ -464,6 +582,8 @@ do_move(struct move *m, struct weir_stat *got, struct weir_err *err)
 			r = be->ops->remove(be, &m->ctx, &from, false, err);
 	} else
 		r = weir_err_set(err, WEIR_E_NOTSUP, "the storage cannot rename");
+	if (j->is_repeat && !is_dir && (r == WEIR_E_EXIST || r == WEIR_E_CHANGED || r == WEIR_E_NOENT))
+		r = move_half_done(m, r, got, err);
 	if (r == WEIR_E_EXIST || (r == WEIR_E_CHANGED && j->replaced))
 		return move_target_taken(m, err);
 	if (r == WEIR_E_CHANGED || r == WEIR_E_NOENT)

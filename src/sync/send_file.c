@@ -45,6 +45,7 @@ struct put {
 	uint32_t wgen;
 	bool has_sum;
 	char sum[48];			/* "md5:…" */
+	char version[WEIR_ID_MAX + 1];	/* of our own earlier try, when that is what this one replaces */
 	char link[4096];
 };
 
@@ -678,6 +679,33 @@ put_send(struct put *p, struct weir_stat *got, struct weir_err *err)
 	    WEIR_LINK : WEIR_FILE, &p->source.src, p->size, &p->meta, p->has_sum ? p->sum : NULL, got, err);
 }
 
+/* An earlier version of this file was on its way here and nobody saw it arrive. If it did, that is the version this one replaces. */
+static enum weir_code
+put_earlier(struct put *p, struct weir_err *err)
+{
+	struct weir_store *st = p->r->sy->st;
+	struct weir_stat theirs = { 0 };
+	struct weir_upload_row row;
+	struct weir_where where = p->where;
+	bool has_row;
+	enum weir_code r;
+
+	weir_store_lock(st);
+	has_row = weir_upload_get(st, p->j->node.id, &row) && row.dir == p->j->send.to_dir && strcmp(row.name, p->j->send.to_name) == 0 &&
+	    strcmp(row.id, WEIR_UPLOAD_MOVE) != 0;
+	weir_store_unlock(st);
+	if (!has_row || (row.size == p->size && row.wgen == (uint64_t)p->meta.mtime_ns))
+		return WEIR_OK; /* the same version: resumed, or recognised when it is refused */
+	where.version = NULL;
+	r = p->r->be->ops->stat(p->r->be, &p->ctx, &where, &theirs, err);
+	if (!r && theirs.version && send_is_ours(p->r, &p->ctx, &where, &theirs, &row)) {
+		snprintf(p->version, sizeof(p->version), "%s", theirs.version);
+		p->where.version = p->version;
+	}
+	weir_stat_free(&theirs);
+	return r == WEIR_E_NOENT ? WEIR_OK : r;
+}
+
 enum weir_code
 send_put(struct weir_remote *r, struct send_job *j, struct weir_err *err)
 {
@@ -700,7 +728,7 @@ send_put(struct weir_remote *r, struct send_job *j, struct weir_err *err)
 	p.where.version = !j->node.rparent ? WEIR_ABSENT : j->node.rversion[0] ? j->node.rversion : NULL;
 	if (!code && is_meta)
 		code = put_meta(&p, &got, err);
-	else if (!code) {
+	else if (!code && !(code = put_earlier(&p, err))) {
 		code = put_send(&p, &got, err);
 		if (code == WEIR_E_CHANGED || code == WEIR_E_EXIST)
 			code = put_conflict(&p, &got, err);

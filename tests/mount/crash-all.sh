@@ -23,8 +23,11 @@ for i in $(seq $rounds); do
 		[ $rc -eq 0 ] || { bad=$((bad + 1)); fail "round $i: nothing that was closed is lost" "$out" "$err"; }
 	fi
 	sup=$(supervisor_pid) wrk=$(worker_pid)
+	size=$(stat -c %s "$log" 2> /dev/null || echo 0)
 	$load load "$tree" "$log" > "$T/load.out" 2>&1 &
 	l=$!
+	begun() { [ "$(stat -c %s "$log" 2> /dev/null || echo 0)" -gt "$size" ]; }
+	wait_for 30 begun || fail "round $i: the load begins" "$(cat "$T/load.out")"
 	sleep "$(awk -v s="$RANDOM" 'BEGIN {printf "%.3f", 0.05 + s / 32768 * 1.5}')"
 	kill -9 "$sup" "$wrk"
 	gone() { ! kill -0 "$sup" && ! kill -0 "$wrk"; }
