@@ -370,7 +370,7 @@ resize_shrink(struct weir_content *c, uint64_t new_size, struct weir_err *err)
 		c->base_size = new_size;
 	/* What comes back above the new end is zeros: OPEN in a born content, HOLE in another; neither needs a row of its own. */
 	for (uint64_t i = first; i < end; i++) {
-		if (i % WEIR_ROW_PAGES == 0 && !c->rows[i / WEIR_ROW_PAGES]) {
+		if (i % WEIR_ROW_PAGES == 0 && (i / WEIR_ROW_PAGES >= c->nrows || !c->rows[i / WEIR_ROW_PAGES])) {
 			i += WEIR_ROW_PAGES - 1;
 			continue;
 		}
