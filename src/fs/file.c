@@ -236,6 +236,7 @@ file_through(struct weir_op *op, struct weir_node *n)
 	if (weir_journal_get(op->fs->st, n->id, &row) && row.attempts > 0 && op->tries && !weir_sync_is_sending(r, n->id))
 		return (enum weir_code)row.code;
 	weir_sync_wait_sent(r, fs_waiter(op));
+	weir_sync_kick_now(r);
 	return WEIR_PENDING;
 }
 

@@ -462,7 +462,7 @@ weir_fs_free(struct weir_fs *fs)
 		weir_store_lock(fs->st);
 		fs->is_stopping = true;
 		for (size_t i = 0; fs->sy && i < weir_sync_count(fs->sy); i++)
-			weir_sync_kick(weir_sync_at(fs->sy, i));
+			weir_sync_kick_now(weir_sync_at(fs->sy, i));
 		weir_wake_all(&fs->st->space, WEIR_E_INTR);
 		pthread_cond_broadcast(&fs->ready_cond);
 		pthread_cond_signal(&fs->keeper_cond);

@@ -231,7 +231,7 @@ flush_make_due(struct weir_fs *fs)
 			weir_store_commit(fs->st, NULL);
 	}
 	for (size_t i = 0; i < weir_sync_count(fs->sy); i++)
-		weir_sync_kick(weir_sync_at(fs->sy, i));
+		weir_sync_kick_now(weir_sync_at(fs->sy, i));
 }
 
 static uint64_t

@@ -34,6 +34,7 @@
 	" UPDATE totals SET local=local-" LOCAL("old") ", at_remote=at_remote-" REMOTE("old") ", unlisted=unlisted-" UNLISTED("old") " WHERE remote=old.remote;" \
 	" UPDATE totals SET local=local+" LOCAL("new") ", at_remote=at_remote+" REMOTE("new") ", unlisted=unlisted+" UNLISTED("new") " WHERE remote=new.remote; END;"
 
+#define JOURNAL_INDEX "CREATE INDEX journal_due ON journal(remote, due);"
 #define UNLISTED_INDEX "CREATE INDEX nodes_unlisted ON nodes(remote) WHERE type=2 AND listed=0;"
 
 /* Format 1 had no `sum` and no place in uploads and no totals; db_format() brings it forward in one transaction. */
@@ -55,6 +56,7 @@ static const char schema[] =
     "CREATE TABLE pages(content INTEGER NOT NULL, block INTEGER NOT NULL, tab BLOB NOT NULL, PRIMARY KEY(content, block)) WITHOUT ROWID;"
     "CREATE TABLE journal(seq INTEGER PRIMARY KEY AUTOINCREMENT, node INTEGER NOT NULL UNIQUE, remote INTEGER NOT NULL, due INTEGER NOT NULL,"
     " attempts INTEGER NOT NULL, code INTEGER NOT NULL, error TEXT);"
+    JOURNAL_INDEX
     "CREATE TABLE uploads(node INTEGER PRIMARY KEY, content INTEGER NOT NULL, wgen INTEGER NOT NULL, size INTEGER NOT NULL,"
     " part_bytes INTEGER NOT NULL, id TEXT NOT NULL, sum TEXT NOT NULL DEFAULT '', dir INTEGER NOT NULL DEFAULT 0, name TEXT NOT NULL DEFAULT '');"
     "CREATE TABLE upload_parts(node INTEGER NOT NULL, number INTEGER NOT NULL, tag TEXT NOT NULL, PRIMARY KEY(node, number)) WITHOUT ROWID;"
@@ -66,7 +68,7 @@ static const char schema[] =
     "INSERT INTO nodes VALUES(2,NULL,NULL,NULL,NULL,NULL,NULL,0,2,493,4294967295,4294967295,136,0,0,0,0,0,0,0,0);";
 
 static const char from_1_to_2[] = "ALTER TABLE uploads ADD COLUMN sum TEXT NOT NULL DEFAULT '';"
-    "ALTER TABLE uploads ADD COLUMN dir INTEGER NOT NULL DEFAULT 0; ALTER TABLE uploads ADD COLUMN name TEXT NOT NULL DEFAULT '';" UNLISTED_INDEX TOTALS
+    "ALTER TABLE uploads ADD COLUMN dir INTEGER NOT NULL DEFAULT 0; ALTER TABLE uploads ADD COLUMN name TEXT NOT NULL DEFAULT '';" UNLISTED_INDEX JOURNAL_INDEX TOTALS
     "INSERT INTO totals SELECT id,0,0,0 FROM remotes;"
     "UPDATE totals SET local=(SELECT coalesce(sum(" LOCAL("n") "),0) FROM nodes n WHERE n.remote=totals.remote),"
     " at_remote=(SELECT coalesce(sum(" REMOTE("n") "),0) FROM nodes n WHERE n.remote=totals.remote),"

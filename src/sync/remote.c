@@ -133,7 +133,7 @@ remote_state(struct weir_remote *r, enum weir_remote_state state, const char *se
 	weir_log(state == WEIR_REMOTE_UP ? WEIR_LOG_INFO : WEIR_LOG_WARN, "remote '%s' is %s%s%s", r->conf->name, word[state], sentence ? ": " : "",
 	    sentence ? sentence : "");
 	if (state == WEIR_REMOTE_UP)
-		weir_sync_kick(r);
+		weir_sync_kick_now(r);
 	weir_wake_all(&r->sent, WEIR_OK);
 }
 

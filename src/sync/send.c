@@ -47,6 +47,12 @@ weir_sync_wait_sent(struct weir_remote *r, struct weir_waiter *w)
 void
 weir_sync_kick(struct weir_remote *r)
 {
+	r->is_kicked = true; /* the timer looks four times a second: a thousand closes are one look at the journal */
+}
+
+void
+weir_sync_kick_now(struct weir_remote *r)
+{
 	r->is_kicked = true;
 	if (!r->sy->is_stopping)
 		pthread_cond_signal(&r->sy->timer_cond);

@@ -419,6 +419,7 @@ put_settle(struct put *p, const struct weir_stat *got, struct weir_err *err)
 {
 	struct weir_remote *r = p->r;
 	struct weir_store *st = r->sy->st;
+	char rname[WEIR_RNAME_MAX + 1];
 	struct weir_node n;
 	bool was_dirty;
 	enum weir_code code;
@@ -441,7 +442,11 @@ put_settle(struct put *p, const struct weir_stat *got, struct weir_err *err)
 		n.flags &= ~(uint32_t)WEIR_N_META;
 	if ((code = put_settle_content(p, &n, err)) || (code = weir_node_update(st, &n, err)) || (code = weir_upload_drop(st, n.id, err)))
 		goto fail;
-	code = weir_journal_put(st, n.id, r->id, (n.flags & WEIR_N_CONTENT) ? weir_wall_ns() / 1000000 + WEIR_SETTLE_MS : 0, err);
+	if (n.parent == n.rparent && !(n.flags & (WEIR_N_CONTENT | WEIR_N_META)) && weir_remote_rname(r, n.type, n.name, rname) &&
+	    strcmp(rname, n.rname) == 0)
+		code = weir_journal_drop(st, n.id, err);
+	else
+		code = weir_journal_put(st, n.id, r->id, (n.flags & WEIR_N_CONTENT) ? weir_wall_ns() / 1000000 + WEIR_SETTLE_MS : 0, err);
 	list_touch(r, n.rparent, n.rname);
 	if (code || (code = weir_store_commit(st, err)))
 		goto fail;

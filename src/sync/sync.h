@@ -77,6 +77,8 @@ void weir_sync_neighbours(struct weir_sync *, const struct weir_node *, bool is_
 /* ---- sending ---- */
 /* The journal has new or newly due rows of this remote. */
 void weir_sync_kick(struct weir_remote *);
+/* The same, and somebody waits for it. */
+void weir_sync_kick_now(struct weir_remote *);
 /* Is an operation on this node under way? */
 bool weir_sync_is_sending(struct weir_remote *, uint64_t node);
 /* w is woken whenever something was sent or failed (write = through, flush). */
