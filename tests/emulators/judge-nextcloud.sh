@@ -18,6 +18,8 @@ export RCLONE_CONFIG=$w/rclone.conf RCLONE_CONFIG_E_TYPE=webdav RCLONE_CONFIG_E_
 RCLONE_CONFIG_E_PASS=$(rclone obscure "$password")
 export RCLONE_CONFIG_E_PASS
 : >"$w/rclone.conf"
+# Newer clients (3.16) start with chunks of 100 MB: a size that both know.
+export OWNCLOUD_CHUNK_SIZE=10000000 OWNCLOUD_MAX_CHUNK_SIZE=10000000
 export HOME=$w/home XDG_CONFIG_HOME=$w/home/.config XDG_DATA_HOME=$w/home/.local XDG_RUNTIME_DIR=$w/home/run QT_QPA_PLATFORM=offscreen
 mkdir -p "$HOME/run"
 chmod 700 "$HOME/run"

@@ -50,6 +50,7 @@ write_conf() {	# DIR PORT MONPORT FSID
 	mon data = $1/mon
 	[osd.0]
 	osd class update on start = false
+	osd class dir = $(dirname "$(ls /usr/lib/*/rados-classes/libcls_rgw.so | head -n 1)")
 	osd crush update on start = false
 	osd data = $1/osd
 	public addr = 127.0.0.1
