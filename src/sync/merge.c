@@ -198,6 +198,10 @@ lose_remote(struct weir_remote *r, struct weir_node *n, bool *is_kept, struct we
 	*is_kept = false;
 	if (n->type == WEIR_DIR && (code = lose_directory(r, n, is_kept, err)))
 		return code;
+	if (n->type == WEIR_DIR && weir_node_has_remote_child(st, n->id)) { /* a file moved out of it: its send must first find out where it is */
+		*is_kept = true;
+		return WEIR_OK;
+	}
 	if (n->parent == 0) { /* unlinked here, gone there */
 		n->rparent = 0;
 		n->rsize = 0;
@@ -357,7 +361,7 @@ collect_gone(void *arg, struct weir_node *n)
 {
 	struct merge *gone = ((struct merge **)arg)[0], *m = ((struct merge **)arg)[1];
 
-	if (n->id > m->max_id || bsearch(&n->id, m->seen, m->nseen, sizeof(n->id), cmp_id))
+	if (n->id > m->max_id || (m->nseen && bsearch(&n->id, m->seen, m->nseen, sizeof(n->id), cmp_id)))
 		return 0;
 	if (is_touched(m->l, m->dir, n->rname) || is_sending(m->r, n->id))
 		return 0;

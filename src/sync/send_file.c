@@ -606,21 +606,23 @@ put_conflict(struct put *p, struct weir_stat *got, struct weir_err *err)
 	return code ? code : WEIR_E_BUSY;
 }
 
-/* A directory above is not there any more: what is unsent in it makes it again. */
-static void
+/* A directory above is not there any more: what is unsent in it makes it again, and this upload waits for that. */
+static bool
 put_parent_gone(struct put *p)
 {
 	struct weir_store *st = p->r->sy->st;
 	struct weir_node up;
+	bool ok = false;
 
 	weir_store_lock(st);
 	if (!weir_node_get(st, p->j->send.to_dir, &up) && !(up.flags & WEIR_N_ROOT) && !weir_store_begin(st, NULL)) {
 		if (merge_changed(p->r, &up, NULL, NULL))
 			weir_store_rollback(st);
 		else
-			weir_store_commit(st, NULL);
+			ok = !weir_store_commit(st, NULL);
 	}
 	weir_store_unlock(st);
+	return ok;
 }
 
 static enum weir_code
@@ -737,8 +739,8 @@ send_put(struct weir_remote *r, struct send_job *j, struct weir_err *err)
 		code = put_send(&p, &got, err);
 		if (code == WEIR_E_CHANGED || code == WEIR_E_EXIST)
 			code = put_conflict(&p, &got, err);
-		else if (code == WEIR_E_NOENT || code == WEIR_E_NOTDIR)
-			put_parent_gone(&p);
+		else if ((code == WEIR_E_NOENT || code == WEIR_E_NOTDIR) && put_parent_gone(&p))
+			code = WEIR_E_BUSY;
 		if (code == WEIR_E_IO && p.c && p.c->frozen && p.c->frozen->is_torn)
 			code = WEIR_E_BUSY;
 	}
