@@ -504,6 +504,19 @@ put_name(struct weir_fs *fs, struct weir_node *n, uint64_t parent, const char *n
 	return n->flags & WEIR_N_LOCAL ? WEIR_OK : fs_journal(fs, n, rename_delay(fs, n));
 }
 
+static bool
+is_inside(struct weir_store *st, uint64_t dir, uint64_t maybe_above)
+{
+	struct weir_node up;
+
+	for (int i = 0; i < 4096 && dir != maybe_above; i++) {
+		if (weir_node_get(st, dir, &up) || !up.parent)
+			return false;
+		dir = up.parent;
+	}
+	return true;
+}
+
 static enum weir_code
 rename_check(struct weir_op *op, const struct weir_node *n, const struct weir_node *to_dir, const struct weir_node *old, bool has_old)
 {
@@ -518,12 +531,17 @@ rename_check(struct weir_op *op, const struct weir_node *n, const struct weir_no
 		return WEIR_E_NAMETOOLONG;
 	if (!to_dir->parent && !(to_dir->flags & WEIR_N_ROOT))
 		return WEIR_E_NOENT;
+	/* A kernel never asks for a directory inside itself; other fronts may. */
+	if (n->type == WEIR_DIR && is_inside(op->fs->st, to_dir->id, n->id))
+		return WEIR_E_INVAL;
+	if (has_old && (op->flags & RENAME_EXCHANGE) && old->type == WEIR_DIR && is_inside(op->fs->st, n->parent, old->id))
+		return WEIR_E_INVAL;
+	if (has_old && (old->flags & (WEIR_N_BIND | WEIR_N_VIRTUAL)))
+		return op->flags & RENAME_NOREPLACE ? WEIR_E_EXIST : WEIR_E_BUSY;
 	if (!has_old || (op->flags & RENAME_EXCHANGE))
 		return WEIR_OK;
 	if (op->flags & RENAME_NOREPLACE)
 		return WEIR_E_EXIST;
-	if (old->flags & (WEIR_N_BIND | WEIR_N_VIRTUAL))
-		return WEIR_E_BUSY;
 	if (old->flags & WEIR_N_READONLY)
 		return WEIR_E_ACCES;
 	if (n->type == WEIR_DIR && old->type != WEIR_DIR)
