@@ -3,8 +3,9 @@
 # The proof for a fresh Debian: a new root from debootstrap, a fresh clone of this repository in it, and there scripts/demo and
 # scripts/test, as root. Not part of scripts/test (it needs a mirror, 15 GB of disk and the time of both).
 #
-#   scripts/lib/chroot-test.sh bookworm|trixie [--dir DIR] [--keep] [--mirror URL] [demo | test [TEST-OPTIONS…]]
+#   scripts/lib/chroot-test.sh bookworm|trixie [--dir DIR] [--keep] [--again] [--mirror URL] [demo | test [TEST-OPTIONS…]]
 #
+# --keep leaves the root, --again takes the one that was left, with its packages and builds, and the newest commit.
 # Without demo or test: both. Output goes to the terminal and to DIR-SUITE.log; the last line of each is repeated at the end.
 # This machine's apt configuration (a proxy, a certificate) is used inside while it runs, nothing of it stays.
 set -uo pipefail
@@ -12,12 +13,13 @@ TOP=$(cd "$(dirname "$0")/../.." && pwd)
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 die() { echo "chroot-test.sh: $*" >&2; exit 1; }
 
-SUITE=${1:-} DIR='' KEEP=no MIRROR=http://deb.debian.org/debian WHAT=both
+SUITE=${1:-} DIR='' KEEP=no AGAIN=no MIRROR=http://deb.debian.org/debian WHAT=both
 case $SUITE in bookworm | trixie) shift ;; *) die "which Debian: bookworm or trixie?" ;; esac
 while [ $# -gt 0 ]; do
 	case $1 in
 	--dir) DIR=$2; shift ;;
 	--keep) KEEP=yes ;;
+	--again) AGAIN=yes ;;
 	--mirror) MIRROR=$2; shift ;;
 	demo | test) WHAT=$1; shift; break ;;
 	*) die "unknown option '$1'" ;;
@@ -34,11 +36,16 @@ if [ -z "${WEIR_CHROOT_NS:-}" ]; then
 	export WEIR_CHROOT_NS=1
 	args=(--dir "$DIR" --mirror "$MIRROR")
 	[ $KEEP = no ] || args+=(--keep)
+	[ $AGAIN = no ] || args+=(--again)
 	[ "$WHAT" = both ] || args+=("$WHAT")
 	exec unshare -m --propagation private "$0" "$SUITE" "${args[@]}" "$@"
 fi
 
 prepare() {
+	if [ $AGAIN = yes ] && [ -d "$ROOT/root/weir" ]; then
+		git -C "$ROOT/root/weir" fetch -q "$TOP" HEAD && git -C "$ROOT/root/weir" reset -q --hard FETCH_HEAD || die "the clone cannot be brought up to date"
+		return
+	fi
 	rm -rf --one-file-system "$ROOT"
 	mkdir -p "$ROOT"
 	debootstrap --variant=minbase "$SUITE" "$ROOT" "$MIRROR" > "$LOG" 2>&1 || { tail -n 5 "$LOG"; die "debootstrap failed"; }
@@ -52,7 +59,7 @@ enter() {
 	mount --bind "$ROOT" "$ROOT" && mount --make-private "$ROOT"
 	mount -t proc proc "$ROOT/proc"
 	mount --rbind /sys "$ROOT/sys" && mount --make-rprivate "$ROOT/sys"
-	mount -t tmpfs -o mode=755 dev "$ROOT/dev"
+	mount -t tmpfs -o mode=755 dev "$ROOT/dev"	# over what debootstrap made
 	local d
 	for d in null zero full random urandom tty fuse; do
 		[ ! -e "/dev/$d" ] || { touch "$ROOT/dev/$d" && mount --bind "/dev/$d" "$ROOT/dev/$d"; }
