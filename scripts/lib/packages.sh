@@ -8,7 +8,7 @@ PACKAGES_build="gcc make autoconf automake pkg-config libc6-dev xz-utils
 PACKAGES_test="$PACKAGES_build ca-certificates curl git python3 perl sqlite3 attr rclone s3cmd s3fs litmus nextcloud-desktop-cmd
 	apache2 ceph-mon ceph-osd radosgw ceph-common util-linux procps openssl file strace"
 PACKAGES_demo="$PACKAGES_build ca-certificates curl python3 python3-sklearn s3cmd util-linux procps"
-PACKAGES_container="podman runc conmon nftables"
+PACKAGES_container="podman runc conmon nftables busybox-static"
 PACKAGES_bench="$PACKAGES_build ca-certificates curl python3 rclone s3fs ceph-mon ceph-osd radosgw ceph-common util-linux procps"
 
 packages_missing() {	# PACKAGE… -> those that are not installed
