@@ -479,6 +479,7 @@ def goals(results):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # through every __exit__: nothing stays mounted
     p = argparse.ArgumentParser(prog="scripts/bench")
     p.add_argument("--runs", type=int, default=3)
     p.add_argument("--rows", default=",".join(DEFAULT_ROWS))
