@@ -397,7 +397,7 @@ truncate_open_edge(struct weir_op *op, struct weir_node *n, struct weir_content 
 	if (edge % WEIR_PAGE)
 		weir_content_open_pages(c, start, edge - start);
 	c->wgen++;
-	if ((r = weir_content_save(c, NULL)) || (r = weir_upload_drop(op->fs->st, n->id, NULL)) || (r = weir_node_update(op->fs->st, n, NULL)))
+	if ((r = weir_content_save(c, NULL)) || (r = weir_upload_stale(op->fs->st, n->id, NULL)) || (r = weir_node_update(op->fs->st, n, NULL)))
 		return fs_fail(op->fs, r);
 	return weir_store_commit(op->fs->st, NULL);
 }

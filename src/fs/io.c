@@ -252,7 +252,7 @@ write_open_pages(struct weir_op *op, struct weir_content *c, uint64_t from, uint
 			return fs_fail(op->fs, r);
 	}
 	weir_content_open_pages(c, from, len);
-	if ((r = weir_content_save(c, NULL)) || (r = weir_upload_drop(op->fs->st, c->node, NULL)))
+	if ((r = weir_content_save(c, NULL)) || (r = weir_upload_stale(op->fs->st, c->node, NULL)))
 		return fs_fail(op->fs, r);
 	if ((r = weir_store_commit(op->fs->st, NULL)))
 		return r;

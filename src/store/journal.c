@@ -157,6 +157,15 @@ weir_upload_drop(struct weir_store *st, uint64_t node, struct weir_err *err)
 	return weir_store_step_done(st, s, err);
 }
 
+enum weir_code
+weir_upload_stale(struct weir_store *st, uint64_t node, struct weir_err *err)
+{
+	sqlite3_stmt *s = weir_store_stmt(st, "UPDATE uploads SET content=0 WHERE node=? AND content<>0");
+
+	sqlite3_bind_int64(s, 1, (int64_t)node);
+	return weir_store_step_done(st, s, err);
+}
+
 static bool
 is_its_place(const struct weir_node *n, const struct weir_upload_row *row)
 {

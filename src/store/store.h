@@ -143,6 +143,8 @@ struct weir_upload_row {
 bool weir_upload_get(struct weir_store *, uint64_t node, struct weir_upload_row *);
 enum weir_code weir_upload_put(struct weir_store *, const struct weir_upload_row *, struct weir_err *);
 enum weir_code weir_upload_drop(struct weir_store *, uint64_t node, struct weir_err *);	/* and its parts */
+/* In a transaction: the content changes, so that the upload cannot be continued. What it was about to look like stays known: it may have arrived. */
+enum weir_code weir_upload_stale(struct weir_store *, uint64_t node, struct weir_err *);
 /* In a transaction: the node loses the place an upload of it was sent to (unlinked, renamed), and nobody knows whether it arrived. An unlinked node
  * of its own, WEIR_N_DOUBT, stands for what may be there; the row goes to it. Nothing happens when the place is still the node's or was settled. */
 enum weir_code weir_upload_doubt(struct weir_store *, uint64_t node, struct weir_err *);

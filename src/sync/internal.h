@@ -136,6 +136,7 @@ struct merge {
 	uint64_t dir;					/* the node listed */
 	uint64_t max_id;				/* nodes made later are no evidence of removal */
 	bool was_listed;
+	uint64_t asker;					/* node whose send asks (a conflict); 0 for listings */
 	uint64_t *seen;
 	size_t nseen, seen_cap;
 	bool is_changed;				/* something in the directory differs: its cached listing in the kernel is old */

@@ -309,6 +309,26 @@ merge_found(struct merge *m, struct weir_node *n, enum weir_type type, const str
 	return weir_node_update(st, n, err);
 }
 
+/* Is this an object of ours that has just been put or renamed there, and whose answer nobody has seen yet? */
+static bool
+is_arriving(const struct merge *m, const char *rname)
+{
+	sqlite3_stmt *s;
+	bool found;
+
+	for (const struct send *x = m->r->sends; x; x = x->next)
+		if (x->node != m->asker && x->to_dir == m->dir && strcmp(x->to_name, rname) == 0)
+			return true;
+	s = weir_store_stmt(m->r->sy->st, "SELECT 1 FROM uploads WHERE dir=? AND name=? AND id='" WEIR_UPLOAD_MOVE "' AND node<>?");
+	sqlite3_bind_int64(s, 1, (int64_t)m->dir);
+	sqlite3_bind_text(s, 2, rname, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(s, 3, (int64_t)m->asker);
+	found = sqlite3_step(s) == SQLITE_ROW;
+	sqlite3_reset(s);
+	sqlite3_clear_bindings(s);
+	return found;
+}
+
 enum weir_code
 merge_entry(struct merge *m, const char *rname, const struct weir_stat *stat, uint64_t *node, bool *stale_dir, struct weir_err *err)
 {
@@ -332,7 +352,7 @@ merge_entry(struct merge *m, const char *rname, const struct weir_stat *stat, ui
 			return WEIR_OK;
 		return merge_found(m, &n, type, stat, stale_dir, err);
 	}
-	if (is_touched(m->l, m->dir, rname))
+	if (is_touched(m->l, m->dir, rname) || is_arriving(m, rname))
 		return WEIR_OK;
 	r = weir_node_child(st, m->dir, name, &n);
 	if (r == WEIR_E_NOENT) {

@@ -298,9 +298,16 @@ parts_begin(struct parts *ps, struct weir_err *err)
 {
 	struct put *p = ps->p;
 	struct weir_store *st = p->r->sy->st;
+	struct weir_upload_row old;
 	char *id = NULL;
+	bool has_old;
 	enum weir_code r;
 
+	weir_store_lock(st);
+	has_old = weir_upload_get(st, p->j->node.id, &old) && old.id[0] && strcmp(old.id, WEIR_UPLOAD_MOVE) != 0;
+	weir_store_unlock(st);
+	if (has_old && p->r->be->ops->upload_abort) /* of a version that is no more; its parts cost space */
+		p->r->be->ops->upload_abort(p->r->be, &p->ctx, &p->where, old.id, NULL);
 	ps->row = (struct weir_upload_row){ .node = p->j->node.id, .content = p->c->num, .size = p->size, .wgen = (uint64_t)p->meta.mtime_ns,
 		.dir = p->j->send.to_dir };
 	snprintf(ps->row.name, sizeof(ps->row.name), "%s", p->j->send.to_name);
@@ -517,7 +524,7 @@ send_conflict(struct weir_remote *r, struct send_job *j, const struct weir_stat 
 		goto fail;
 	if (theirs && n.parent) {
 		struct listing none = { .dir = n.parent };
-		struct merge m = { .r = r, .l = &none, .dir = n.parent, .max_id = UINT64_MAX, .was_listed = true };
+		struct merge m = { .r = r, .l = &none, .dir = n.parent, .max_id = UINT64_MAX, .was_listed = true, .asker = n.id };
 		uint64_t node;
 		bool stale;
 

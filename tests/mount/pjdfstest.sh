@@ -12,7 +12,7 @@ expected=$(dirname "$(realpath "$0")")/pjdfstest.expected
 
 conf_remotes local
 start_mount
-chmod 755 "$T" "$MNT" "$MNT/local"
+chmod 755 "$T" "$MNT/local"
 mkdir "$MNT/local/pjd" && chmod 755 "$MNT/local/pjd"
 cd "$MNT/local/pjd" || bail "no folder on the mount"
 good=0 bad=0 by_design=0 unexpected=""
