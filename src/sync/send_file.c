@@ -693,6 +693,36 @@ put_send(struct put *p, struct weir_stat *got, struct weir_err *err)
 	    WEIR_LINK : WEIR_FILE, &p->source.src, p->size, &p->meta, p->has_sum ? p->sum : NULL, got, err);
 }
 
+/* It did: that goes into the row before the note of it gives way to the next one's. */
+static enum weir_code
+put_earlier_arrived(struct put *p, const struct weir_upload_row *row, const struct weir_stat *theirs, struct weir_err *err)
+{
+	struct weir_store *st = p->r->sy->st;
+	struct weir_node n, other;
+	enum weir_code r;
+
+	weir_store_lock(st);
+	if (!(r = weir_store_begin(st, err))) {
+		if (!(r = weir_node_get(st, row->node, &n)) &&
+		    (weir_node_remote_child(st, row->dir, row->name, &other) || other.id == n.id)) {
+			n.rparent = row->dir;
+			snprintf(n.rname, sizeof(n.rname), "%s", row->name);
+			snprintf(n.rversion, sizeof(n.rversion), "%s", theirs->version);
+			if (theirs->id)
+				snprintf(n.rid, sizeof(n.rid), "%s", theirs->id);
+			n.rsize = row->size;
+			if (!(r = weir_node_update(st, &n, err)))
+				r = weir_upload_drop(st, n.id, err);
+		}
+		if (r)
+			weir_store_rollback(st);
+		else
+			r = weir_store_commit(st, err);
+	}
+	weir_store_unlock(st);
+	return r;
+}
+
 /* An earlier version of this file was on its way here and nobody saw it arrive. If it did, that is the version this one replaces. */
 static enum weir_code
 put_earlier(struct put *p, struct weir_err *err)
@@ -712,7 +742,7 @@ put_earlier(struct put *p, struct weir_err *err)
 		return WEIR_OK; /* the same version: resumed, or recognised when it is refused */
 	where.version = NULL;
 	r = p->r->be->ops->stat(p->r->be, &p->ctx, &where, &theirs, err);
-	if (!r && theirs.version && send_is_ours(p->r, &p->ctx, &where, &theirs, &row)) {
+	if (!r && theirs.version && send_is_ours(p->r, &p->ctx, &where, &theirs, &row) && !(r = put_earlier_arrived(p, &row, &theirs, err))) {
 		snprintf(p->version, sizeof(p->version), "%s", theirs.version);
 		p->where.version = p->version;
 	}
