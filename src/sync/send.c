@@ -441,6 +441,27 @@ try_row(struct weir_remote *r, uint64_t node)
 	remote_submit(r, &j->job, JOB_SEND);
 }
 
+/* A whole look at the journal found nothing that can go: let the rows behind these have theirs. */
+static void
+step_aside(struct weir_store *st, const uint64_t *nodes, int n, int64_t now)
+{
+	sqlite3_stmt *s;
+	enum weir_code r = WEIR_OK;
+
+	if (weir_store_begin(st, NULL))
+		return;
+	s = weir_store_stmt(st, "UPDATE journal SET due=?1 WHERE node=?2 AND due<?1");
+	for (int i = 0; i < n && !r; i++) {
+		sqlite3_bind_int64(s, 1, now + 500);
+		sqlite3_bind_int64(s, 2, (int64_t)nodes[i]);
+		r = weir_store_step_done(st, s, NULL);
+	}
+	if (r)
+		weir_store_rollback(st);
+	else
+		weir_store_commit(st, NULL);
+}
+
 void
 send_schedule(struct weir_remote *r)
 {
@@ -475,6 +496,8 @@ send_schedule(struct weir_remote *r)
 		if (!weir_sync_is_sending(r, nodes[i]))
 			try_row(r, nodes[i]);
 	}
+	if (n == LOOK_AT && !r->sends)
+		step_aside(st, nodes, n, now);
 	s = weir_store_stmt(st, "SELECT coalesce(min(due),?) FROM journal WHERE remote=? AND due>?");
 	sqlite3_bind_int64(s, 1, now + 3600000);
 	sqlite3_bind_int64(s, 2, (int64_t)r->id);

@@ -497,7 +497,7 @@ send_conflict(struct weir_remote *r, struct send_job *j, const struct weir_stat 
 {
 	struct weir_store *st = r->sy->st;
 	struct weir_node n, other, up;
-	char old[WEIR_NAME_MAX + 1], text[700];
+	char old[WEIR_NAME_MAX + 1], rname[WEIR_RNAME_MAX + 1], text[700];
 	struct weir_buf path = WEIR_BUF(1 << 20);
 	enum weir_code code;
 
@@ -510,6 +510,9 @@ send_conflict(struct weir_remote *r, struct send_job *j, const struct weir_stat 
 	n.rparent = 0;
 	n.rname[0] = n.rid[0] = n.rversion[0] = 0;
 	n.rsize = 0;
+	/* Renamed meanwhile: then the two are apart already, and the next listing brings theirs. */
+	if (n.parent != j->send.to_dir || !weir_remote_rname(r, n.type, n.name, rname) || strcmp(rname, j->send.to_name) != 0)
+		theirs = NULL;
 	if (theirs && n.parent) {
 		conflict_name(old, n.name);
 		for (int i = 2; i < 100 && !weir_node_child(st, n.parent, n.name, &other); i++) {
