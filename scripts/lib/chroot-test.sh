@@ -13,7 +13,7 @@ TOP=$(cd "$(dirname "$0")/../.." && pwd)
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 die() { echo "chroot-test.sh: $*" >&2; exit 1; }
 
-SUITE=${1:-} DIR='' KEEP=no AGAIN=no MIRROR=http://deb.debian.org/debian WHAT=both
+SUITE=${1:-} DIR='' KEEP=no AGAIN=no MIRROR= WHAT=both
 case $SUITE in bookworm | trixie) shift ;; *) die "which Debian: bookworm or trixie?" ;; esac
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -34,7 +34,7 @@ ROOT=$DIR-$SUITE LOG=$DIR-$SUITE.log
 # Everything happens in a mount namespace of its own, so that nothing stays mounted whatever happens.
 if [ -z "${WEIR_CHROOT_NS:-}" ]; then
 	export WEIR_CHROOT_NS=1
-	args=(--dir "$DIR" --mirror "$MIRROR")
+	args=(--dir "$DIR" ${MIRROR:+--mirror "$MIRROR"})
 	[ $KEEP = no ] || args+=(--keep)
 	[ $AGAIN = no ] || args+=(--again)
 	[ "$WHAT" = both ] || args+=("$WHAT")
@@ -48,7 +48,7 @@ prepare() {
 	fi
 	rm -rf --one-file-system "$ROOT"
 	mkdir -p "$ROOT"
-	debootstrap --variant=minbase "$SUITE" "$ROOT" "$MIRROR" > "$LOG" 2>&1 || { tail -n 5 "$LOG"; die "debootstrap failed"; }
+	debootstrap --variant=minbase "$SUITE" "$ROOT" ${MIRROR:+"$MIRROR"} > "$LOG" 2>&1 || { tail -n 5 "$LOG"; die "debootstrap failed"; }
 	[ ! -s /etc/ssl/certs/ca-certificates.crt ] || { mkdir -p "$ROOT/etc/ssl/certs" && cp /etc/ssl/certs/ca-certificates.crt "$ROOT/etc/ssl/certs/"; }
 	cp /etc/apt/apt.conf.d/*proxy* "$ROOT/etc/apt/apt.conf.d/" 2> /dev/null
 	cp -L /etc/resolv.conf /etc/hosts "$ROOT/etc/"
