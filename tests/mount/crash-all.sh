@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # kill -9 of supervisor and worker at random moments of a mixed write load, then a mount again: every file whose close returned is
-# there with its bytes, and reaches the storage in the end. 10 rounds; 5 with --quick, 50 with --full.
+# there with its bytes, and reaches the storage in the end. 20 rounds; 5 with --quick, 50 with --full.
 # weir-test: timeout=600 asan=yes
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/remotes.sh"
-rounds=10
+rounds=20
 [ -z "${WEIR_TEST_QUICK:-}" ] || rounds=5
 [ -z "${WEIR_TEST_FULL:-}" ] || rounds=50
 load="python3 $WEIR_SRCDIR/tests/mount/crash-load.py"

@@ -76,8 +76,7 @@ taken=0
 for i in $(seq $kills); do
 	old=$(worker_pid)
 	sleep "$(awk -v s="$RANDOM" 'BEGIN {printf "%.3f", 0.05 + s / 32768 * 0.6}')"
-	# A worker that is gone already was replaced like any other; who reads the log shall see it.
-	kill -9 "$old" 2> /dev/null || { echo "# the worker $old had ended by itself"; old=$(worker_pid); kill -9 "$old" || break; }
+	kill -9 "$old" || break
 	replaced() { local w; w=$(worker_pid) && [ -n "$w" ] && [ "$w" != "$old" ] && kill -0 "$w"; }
 	wait_for 20 replaced || { fail "kill $i: a new worker took over" "$("$WEIR" status "$MNT" 2>&1)"; break; }
 	taken=$((taken + 1))
