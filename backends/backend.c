@@ -25,6 +25,14 @@ weir_stat_free(struct weir_stat *st)
 	memset(st, 0, sizeof(*st));
 }
 
+void
+weir_sign_in_clear(struct weir_sign_in *s)
+{
+	weir_oauth_app_clear(&s->app);
+	free(s->url);
+	memset(s, 0, sizeof(*s));
+}
+
 unsigned
 weir_backend_caps(const struct weir_backend *b)
 {

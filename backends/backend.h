@@ -17,6 +17,7 @@
 #define WEIR_BACKEND_H
 #include "../src/conf/conf.h"
 #include "../src/net/http.h"
+#include "../src/net/oauth.h"
 #include "../src/util/err.h"
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -43,6 +44,9 @@ enum {	/* weir_backend.caps: what this endpoint really does. Static ones are set
 	WEIR_CAP_FOLD_NFC	= 1 << 14,	/* names come back in NFC */
 	WEIR_CAP_LIST_MTIME	= 1 << 15,	/* mtime in listings is the one that was set, not the time of upload */
 	WEIR_CAP_LOCAL		= 1 << 16,	/* no network: listings are cheap, no prefetch */
+	WEIR_CAP_WAITS		= 1 << 17,	/* changes() waits for news by itself (longpoll); else the core asks every few seconds */
+	WEIR_CAP_SEQUENTIAL	= 1 << 18,	/* parts of one upload go one after the other, each from where the last one ended */
+	WEIR_CAP_LAST_ALONE	= 1 << 19,	/* the last part is sent when all others have arrived */
 };
 
 struct weir_limits {			/* filled by open()/probe(); 0: no limit */
@@ -90,6 +94,31 @@ struct weir_ctx {			/* of one call; NULL members and 0 are fine */
 	struct weir_cancel *cancel;
 	int64_t deadline_ms;		/* weir_now_ms() after which retrying stops; 0: the remote's patience from now */
 };
+
+/* One piece of news from a change feed. Borrowed until the callback returns. It says where to look, not what is there now: the core lists the
+ * directories concerned. id: of what changed; path or parent_id: where it is now (either, as the storage tells); neither: nobody knows. A
+ * removal may have an id or a path only. */
+struct weir_change {
+	const char *id, *parent_id;
+	const char *path;		/* relative to the remote's root; compared as the storage folds names */
+	bool is_removed, is_dir;
+};
+typedef enum weir_code weir_change_fn(void *arg, const struct weir_change *, struct weir_err *);
+
+/* How a person signs in to a storage; `weir login` and `weir init` act on it, so that they name no storage. */
+struct weir_sign_in {
+	enum {
+		WEIR_SIGN_IN_NONE,	/* nothing to do: credentials stand in the configuration */
+		WEIR_SIGN_IN_OAUTH,	/* app says how; the tokens' file is app.token_file */
+		WEIR_SIGN_IN_FLOW2,	/* Nextcloud's Login Flow v2 at url: gives user and app password */
+		WEIR_SIGN_IN_KEYS,	/* a name and a secret are asked for on the terminal, without echo for the secret */
+	} kind;
+	struct weir_oauth_app app;	/* OAUTH */
+	char *url;			/* FLOW2: the server. Owned */
+	const char *user_key, *secret_key;	/* FLOW2, KEYS: keys of the configuration that hold the two ("user", "password"); static */
+	const char *advice;		/* a sentence or two to print first (why one needs an own client id); NULL; static */
+};
+void weir_sign_in_clear(struct weir_sign_in *);
 
 struct weir_usage { uint64_t used, total; bool has_used, has_total; };
 
@@ -167,6 +196,15 @@ struct weir_backend_ops {
 	/* mtime/mode of what is there already. *st: new version if told. Optional. */
 	enum weir_code (*set_meta)(struct weir_backend *, const struct weir_ctx *, const struct weir_where *, bool is_dir, const struct weir_meta *,
 	    struct weir_stat *st, struct weir_err *);
+	/* The change feed. *cursor NULL: there is none yet; the present one is returned, nothing is told. Otherwise fn once for each change since,
+	 * in order; *cursor (owned) is replaced when all were told, and only then. Nothing new: waits up to wait_ms for something (0: not at all) if the
+	 * storage can, else returns at once. STALE: the cursor is dead, the core looks at everything again and starts from NULL. Own changes may be
+	 * among the news. The layers do not repeat it, the core does. NULL hook: no feed (the core walks DIR_VERSIONs or listing ages). */
+	enum weir_code (*changes)(struct weir_backend *, const struct weir_ctx *, char **cursor, int64_t wait_ms, weir_change_fn *, void *arg,
+	    struct weir_err *);
+	/* How a person signs in to such a remote; no instance is needed, no network. *out zeroed by the caller, freed with
+	 * weir_sign_in_clear(). NULL hook: WEIR_SIGN_IN_NONE. */
+	enum weir_code (*sign_in)(const struct weir_remote_conf *, struct weir_sign_in *out, struct weir_err *);
 	/* Space as the server counts it. Optional. */
 	enum weir_code (*quota)(struct weir_backend *, const struct weir_ctx *, struct weir_usage *, struct weir_err *);
 	/* Health and traffic, never blocks. Required (layers pass on). heard_ms as weir_http_pool_heard_ms(); local storages: now. */

@@ -19,7 +19,7 @@ weir_op_name(enum weir_op op)
 	    [WEIR_OP_UPLOAD_COPY_PART] = "upload_copy_part", [WEIR_OP_UPLOAD_STATUS] = "upload_status",
 	    [WEIR_OP_UPLOAD_COMMIT] = "upload_commit", [WEIR_OP_UPLOAD_ABORT] = "upload_abort", [WEIR_OP_COPY] = "copy",
 	    [WEIR_OP_MOVE] = "move", [WEIR_OP_MKDIR] = "mkdir", [WEIR_OP_REMOVE] = "remove", [WEIR_OP_SET_META] = "set_meta",
-	    [WEIR_OP_QUOTA] = "quota",
+	    [WEIR_OP_QUOTA] = "quota", [WEIR_OP_CHANGES] = "changes",
 	};
 
 	return (unsigned)op < WEIR_LEN(names) ? names[op] : "?";
@@ -78,6 +78,8 @@ weir_call_run(struct weir_backend *b, const struct weir_call *c, struct weir_err
 		return RUN(set_meta, c->where, c->is_dir, c->meta, c->st);
 	case WEIR_OP_QUOTA:
 		return RUN(quota, c->usage);
+	case WEIR_OP_CHANGES:
+		return RUN(changes, c->cursor, c->wait_ms, c->change_fn, c->arg);
 	default:
 		return call_run_upload(b, o, c, err);
 	}
@@ -214,6 +216,13 @@ layer_quota(struct weir_backend *b, const struct weir_ctx *ctx, struct weir_usag
 	return PACK(QUOTA, .usage = usage);
 }
 
+static enum weir_code
+layer_changes(struct weir_backend *b, const struct weir_ctx *ctx, char **cursor, int64_t wait_ms, weir_change_fn *fn, void *arg,
+    struct weir_err *err)
+{
+	return PACK(CHANGES, .cursor = cursor, .wait_ms = wait_ms, .change_fn = fn, .arg = arg);
+}
+
 static void
 layer_close(struct weir_backend *b)
 {
@@ -266,6 +275,7 @@ weir_layer_init(struct weir_layer *l, struct weir_backend *next,
 	HOOK(remove);
 	HOOK(set_meta);
 	HOOK(quota);
+	HOOK(changes);
 #undef HOOK
 }
 

@@ -14,7 +14,7 @@
 enum weir_op {
 	WEIR_OP_PROBE, WEIR_OP_CHECK, WEIR_OP_STAT, WEIR_OP_LIST, WEIR_OP_GET, WEIR_OP_PUT,
 	WEIR_OP_UPLOAD_BEGIN, WEIR_OP_UPLOAD_PART, WEIR_OP_UPLOAD_COPY_PART, WEIR_OP_UPLOAD_STATUS, WEIR_OP_UPLOAD_COMMIT, WEIR_OP_UPLOAD_ABORT,
-	WEIR_OP_COPY, WEIR_OP_MOVE, WEIR_OP_MKDIR, WEIR_OP_REMOVE, WEIR_OP_SET_META, WEIR_OP_QUOTA, WEIR_OPS
+	WEIR_OP_COPY, WEIR_OP_MOVE, WEIR_OP_MKDIR, WEIR_OP_REMOVE, WEIR_OP_SET_META, WEIR_OP_QUOTA, WEIR_OP_CHANGES, WEIR_OPS
 };
 const char *weir_op_name(enum weir_op);		/* "upload_part" */
 
@@ -45,6 +45,9 @@ struct weir_call {
 	char **tag;
 	bool is_dir;
 	struct weir_usage *usage;
+	char **cursor;				/* changes */
+	int64_t wait_ms;
+	weir_change_fn *change_fn;
 };
 
 /* Make the call on b. NOTSUP when b has no such hook. */

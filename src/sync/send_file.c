@@ -148,7 +148,7 @@ put_prepare(struct put *p, struct weir_err *err)
 struct parts {
 	struct put *p;
 	struct weir_upload_row row;
-	uint32_t count, next, failed;	/* guarded by the store's lock from here on */
+	uint32_t count, end, next;	/* guarded by the store's lock from here on; end: parts from there on are not begun yet */
 	char **tags;
 	unsigned helpers;
 	enum weir_code code;
@@ -160,9 +160,9 @@ struct part_job { struct job job; struct parts *ps; };
 static uint32_t
 part_take(struct parts *ps)
 {
-	while (ps->next < ps->count && ps->tags[ps->next])
+	while (ps->next < ps->end && ps->tags[ps->next])
 		ps->next++;
-	return ps->code || ps->next >= ps->count ? 0 : ++ps->next;
+	return ps->code || ps->next >= ps->end ? 0 : ++ps->next;
 }
 
 /* Lock held at entry and exit. */
@@ -335,10 +335,13 @@ parts_send(struct parts *ps)
 {
 	struct weir_remote *r = ps->p->r;
 	struct weir_store *st = r->sy->st;
+	unsigned caps = weir_backend_caps(r->be);
+	unsigned helpers = caps & WEIR_CAP_SEQUENTIAL ? 0 : PART_HELPERS;
 
 	pthread_cond_init(&ps->done, NULL);
 	weir_store_lock(st);
-	for (unsigned i = 0; i < PART_HELPERS && i + 1 < ps->count; i++) {
+	ps->end = caps & WEIR_CAP_LAST_ALONE ? ps->count - 1 : ps->count;
+	for (unsigned i = 0; i < helpers && i + 1 < ps->end; i++) {
 		struct part_job *pj = weir_xcalloc(1, sizeof(*pj));
 
 		pj->ps = ps;
@@ -349,6 +352,8 @@ parts_send(struct parts *ps)
 	parts_work(ps);
 	while (ps->helpers)
 		pthread_cond_wait(&ps->done, &st->mu);
+	ps->end = ps->count;
+	parts_work(ps);
 	weir_store_unlock(st);
 	pthread_cond_destroy(&ps->done);
 }
