@@ -34,6 +34,7 @@
 	" UPDATE totals SET local=local-" LOCAL("old") ", at_remote=at_remote-" REMOTE("old") ", unlisted=unlisted-" UNLISTED("old") " WHERE remote=old.remote;" \
 	" UPDATE totals SET local=local+" LOCAL("new") ", at_remote=at_remote+" REMOTE("new") ", unlisted=unlisted+" UNLISTED("new") " WHERE remote=new.remote; END;"
 
+#define NOW_NS "CAST(strftime('%s','now') AS INTEGER)*1000000000"
 #define JOURNAL_INDEX "CREATE INDEX journal_due ON journal(remote, due);"
 #define UNLISTED_INDEX "CREATE INDEX nodes_unlisted ON nodes(remote) WHERE type=2 AND listed=0;"
 
@@ -64,7 +65,7 @@ static const char schema[] =
     "CREATE TABLE reports(id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, kind TEXT NOT NULL, path TEXT NOT NULL, text TEXT NOT NULL);"
     TOTALS
     /* Node 1 is the namespace's root, 2 is kept free: cookies 1 and 2 of a listing mean "." and "..". */
-    "INSERT INTO nodes VALUES(1,NULL,NULL,NULL,NULL,NULL,NULL,0,2,493,4294967295,4294967295,136,0,0,0,0,0,0,0,0);"
+    "INSERT INTO nodes VALUES(1,NULL,NULL,NULL,NULL,NULL,NULL,0,2,493,4294967295,4294967295,136,0,0," NOW_NS "," NOW_NS "," NOW_NS "," NOW_NS ",0,0);"
     "INSERT INTO nodes VALUES(2,NULL,NULL,NULL,NULL,NULL,NULL,0,2,493,4294967295,4294967295,136,0,0,0,0,0,0,0,0);";
 
 static const char from_1_to_2[] = "ALTER TABLE uploads ADD COLUMN sum TEXT NOT NULL DEFAULT '';"

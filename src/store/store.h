@@ -139,6 +139,7 @@ struct weir_upload_row {
 	char name[WEIR_RNAME_MAX + 1];
 	char id[1024], sum[128];
 };
+#define WEIR_SUM_VERSION "version:"	/* sum of a row that notes a copy made by the storage: what it was made from */
 #define WEIR_UPLOAD_MOVE "!move"	/* id of a row that notes a rename under way to (dir, name) instead of an upload */
 bool weir_upload_get(struct weir_store *, uint64_t node, struct weir_upload_row *);
 enum weir_code weir_upload_put(struct weir_store *, const struct weir_upload_row *, struct weir_err *);

@@ -161,6 +161,9 @@ struct send_job {
 };
 enum weir_code send_put(struct weir_remote *, struct send_job *, struct weir_err *);
 enum weir_code send_move(struct weir_remote *, struct send_job *, struct weir_err *);
+/* Take part in what must not overlap: false when the operation (node and the two places filled in) collides with a running one. Lock held. */
+bool send_enter(struct weir_remote *, struct send *);
+void send_leave(struct weir_remote *, struct send *);
 /* Is what the storage has at this place what this upload sent? May read it back. Lock not held. */
 bool send_is_ours(struct weir_remote *, const struct weir_ctx *, const struct weir_where *, const struct weir_stat *theirs, const struct weir_upload_row *);
 /* The local version steps aside as NAME (conflict HOST DATE).EXT and the name shows theirs (NULL: it is gone there, ours becomes new). Lock held. */

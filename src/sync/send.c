@@ -103,6 +103,28 @@ collides(struct weir_remote *r, const struct send *a)
 	return false;
 }
 
+bool
+send_enter(struct weir_remote *r, struct send *s)
+{
+	chain_add(r->sy->st, s, s->from_dir);
+	chain_add(r->sy->st, s, s->to_dir);
+	if (collides(r, s))
+		return false;
+	s->next = r->sends;
+	r->sends = s;
+	return true;
+}
+
+void
+send_leave(struct weir_remote *r, struct send *s)
+{
+	struct send **p;
+
+	for (p = &r->sends; *p != s; p = &(*p)->next)
+		;
+	*p = s->next;
+}
+
 /* ---- deciding ---- */
 
 static bool
@@ -372,16 +394,13 @@ send_run(struct weir_remote *r, struct job *job)
 	struct weir_store *st = r->sy->st;
 	struct weir_err err = { 0 };
 	enum weir_code code = WEIR_E_CANCELED;
-	struct send **p;
 
 	if (!r->cancel.is_set)
 		code = j->op == SEND_PUT || j->op == SEND_META ? send_put(r, j, &err) : send_move(r, j, &err);
 	weir_store_lock(st);
 	if (code != WEIR_E_BUSY)
 		remote_note(r, code, code ? weir_err_text(&err, code) : NULL);
-	for (p = &r->sends; *p != &j->send; p = &(*p)->next)
-		;
-	*p = j->send.next;
+	send_leave(r, &j->send);
 	if (code)
 		send_failed(r, j, code, &err);
 	weir_wake_all(&r->sent, WEIR_OK);
@@ -427,16 +446,12 @@ try_row(struct weir_remote *r, uint64_t node)
 	}
 	j->send.node = node;
 	j->send.is_dir = j->node.type == WEIR_DIR;
-	chain_add(st, &j->send, j->send.from_dir);
-	chain_add(st, &j->send, j->send.to_dir);
-	if (collides(r, &j->send) || !send_places(r, j)) {
+	if (!send_places(r, j) || !send_enter(r, &j->send)) {
 		place_free(&j->from);
 		place_free(&j->to);
 		free(j);
 		return;
 	}
-	j->send.next = r->sends;
-	r->sends = &j->send;
 	j->job.run = send_run;
 	remote_submit(r, &j->job, JOB_SEND);
 }

@@ -142,7 +142,13 @@ undo(struct move *m, const char *what, struct weir_err *err)
 
 		weir_node_local_path(st, n.id, &path);
 		weir_report_add(st, "undone", weir_buf_str(&path), what, NULL);
-		if (n.type == WEIR_DIR && weir_node_child(st, n.rparent, n.rname, &other)) {
+		enum weir_code taken = n.type == WEIR_DIR ? weir_node_child(st, n.rparent, n.rname, &other) : WEIR_OK;
+
+		if (taken && taken != WEIR_E_NOENT) {
+			r = weir_err_set(err, taken, "meta.db: cannot read");
+			goto end;
+		}
+		if (taken == WEIR_E_NOENT) {
 			n.parent = n.rparent;
 			snprintf(n.name, sizeof(n.name), "%.255s", n.rname);
 			n.listed_ms = 0;
@@ -174,6 +180,7 @@ undo(struct move *m, const char *what, struct weir_err *err)
 		if (old_parent)
 			news_node(m->r, old_parent, true);
 	}
+end:
 	if (r)
 		weir_store_rollback(st);
 	else
@@ -544,6 +551,30 @@ move_half_done(struct move *m, enum weir_code why, struct weir_stat *got, struct
 	return WEIR_OK;
 }
 
+/* The directory is not where it was. Either our own rename has arrived and its answer was lost, then it is at the target (what is in it is looked at
+ * again), or somebody else took it away. */
+static bool
+dir_has_moved(struct move *m, struct weir_stat *got)
+{
+	struct weir_backend *be = m->r->be;
+	struct weir_stat there = { 0 };
+	struct weir_where to;
+	bool yes;
+
+	place_where(&m->j->to, &to);
+	to.id = NULL;
+	to.version = NULL;
+	if (be->ops->stat(be, &m->ctx, &to, &there, NULL))
+		return false;
+	yes = there.type == WEIR_DIR && (!there.id || !m->j->from.id || strcmp(there.id, m->j->from.id) == 0);
+	if (yes) {
+		weir_stat_free(got);
+		*got = there;
+	} else
+		weir_stat_free(&there);
+	return yes;
+}
+
 static enum weir_code
 do_move(struct move *m, struct weir_stat *got, struct weir_err *err)
 {
@@ -586,6 +617,8 @@ do_move(struct move *m, struct weir_stat *got, struct weir_err *err)
 		r = move_half_done(m, r, got, err);
 	if (r == WEIR_E_EXIST || (r == WEIR_E_CHANGED && j->replaced))
 		return move_target_taken(m, err);
+	if (r == WEIR_E_NOENT && is_dir && dir_has_moved(m, got))
+		r = WEIR_OK;
 	if (r == WEIR_E_CHANGED || r == WEIR_E_NOENT)
 		return move_newer(m, err);
 	return r ? r : settle_place(m, got, false, err);

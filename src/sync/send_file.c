@@ -579,6 +579,8 @@ send_is_ours(struct weir_remote *r, const struct weir_ctx *ctx, const struct wei
 
 	if (theirs->type != WEIR_FILE || theirs->size != ours->size)
 		return false;
+	if (strncmp(ours->sum, WEIR_SUM_VERSION, strlen(WEIR_SUM_VERSION)) == 0)
+		return theirs->version && strcmp(theirs->version, ours->sum + strlen(WEIR_SUM_VERSION)) == 0;
 	if (ours->sum[0] && theirs->sum && strncmp(theirs->sum, "md5:", 4) == 0)
 		return strcmp(theirs->sum, ours->sum) == 0;
 	if (!ours->sum[0])
