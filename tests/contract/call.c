@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "contract.h"
+#include "../../backends/contract/contract.h"
 
 struct call {
 	struct weir_backend *be;

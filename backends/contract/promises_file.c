@@ -99,7 +99,7 @@ a_range_beyond_the_end_is_short_or_empty(struct t *t)
 		t_sink_seed(&k, 4, cases[i].off);
 		OK(t, t_get(t, p, NULL, cases[i].off, cases[i].len, &k, NULL));
 		if (!CHECK(t, k.got == cases[i].got))
-			printf("# offset %llu length %llu gave %llu\n", (unsigned long long)cases[i].off,
+			t_say(t, "offset %llu length %llu gave %llu", (unsigned long long)cases[i].off,
 			    (unsigned long long)cases[i].len, (unsigned long long)k.got);
 		CHECK(t, k.bad == 0);
 	}
@@ -303,11 +303,11 @@ name_lives(struct t *t, const char *name, bool may_be_refused)
 	enum weir_code r = t_put(t, p, NULL, name, NULL);
 
 	if (may_be_refused && (r == WEIR_E_NAME || r == WEIR_E_NAMETOOLONG)) {
-		printf("# refused: %s\n", weir_err_text(&t->err, r));
+		t_say(t, "refused: %s", weir_err_text(&t->err, r));
 		return;
 	}
 	if (!OK(t, r)) {
-		printf("# put of '%s'\n", name);
+		t_say(t, "put of '%s'", name);
 		return;
 	}
 	OK(t, t_stat(t, p, &st));
@@ -315,10 +315,9 @@ name_lives(struct t *t, const char *name, bool may_be_refused)
 	OK(t, t_list(t, t->dir, 0, &l));
 	t_list_find(&l, name, &times);
 	if (!CHECK(t, times == 1) || !CHECK(t, l.n == 1)) {
-		printf("# listed %zu times: '%s'", times, name);
+		t_say(t, "listed %zu times: '%s'", times, name);
 		for (size_t i = 0; i < l.n; i++)
-			printf(" [%s]", l.v[i].path);
-		printf("\n");
+			t_say(t, "listed: '%s'", l.v[i].path);
 	}
 	t_list_free(&l);
 	OK(t, t_remove(t, p, NULL, false));
@@ -344,7 +343,7 @@ hard_names_live_as_directories(struct t *t)
 		OK(t, t_put(t, f, NULL, hard_names[i], NULL));
 		OK(t, t_list(t, t->dir, 0, &l));
 		if (!CHECK(t, t_list_find(&l, hard_names[i], NULL) != NULL))
-			printf("# '%s'\n", hard_names[i]);
+			t_say(t, "'%s'", hard_names[i]);
 		t_list_free(&l);
 		OK(t, t_list(t, d, 0, &l));
 		CHECK(t, l.n == 1 && strcmp(l.v[0].path, hard_names[i]) == 0);
@@ -438,11 +437,11 @@ race_one_wins(struct t *t, struct race *race)
 			won++;
 			winner = i;
 		} else if (!CHECK(t, is_refusal(race->r[i]) || race->r[i] == WEIR_E_LOCKED)) {
-			printf("# %s\n", weir_code_name(race->r[i]));
+			t_say(t, "%s", weir_code_name(race->r[i]));
 		}
 	}
 	if (!CHECK(t, won == 1))
-		printf("# %d of 8 won\n", won);
+		t_say(t, "%d of 8 won", won);
 	CHECK(t, race_winner(t, race->path, 8, race->size) == winner);
 }
 

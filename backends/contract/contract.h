@@ -1,11 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The contract test: one list of promises, run against any storage. Knows no storage; asks capability bits only.
- * A promise is a function whose name is the promise; it works in a directory of its own (t->dir). */
+/* The contract of backend.h as a list of promises, run against any storage: by tests/contract against every server there is, by
+ * `weir check --live` against a person's real account. Knows no storage; asks capability bits only.
+ *
+ * A promise is a function whose name is the promise; it works in a directory of its own (t->dir). Names here begin with t_: only this
+ * folder uses them. */
 #ifndef WEIR_CONTRACT_H
 #define WEIR_CONTRACT_H
-#include "../../backends/backend.h"
+#include "../backend.h"
 #include "../../src/util/text.h"
 #include "../../src/util/util.h"
+
+/* One run of the list. The caller opens the stack as weir does (weir_backend_open) and closes it. Blocking; one thread at a time. */
+struct weir_contract {
+	struct weir_backend *be;
+	const struct weir_remote_conf *remote;
+	struct weir_http *http;
+	const char *only;		/* name of one promise; NULL: all */
+	struct weir_cancel *cancel;	/* may be NULL: ends the run after cleaning up */
+	void (*line)(void *arg, const char *text);	/* TAP without line ends, as it comes; names no secret */
+	void *arg;
+	int number, failed, skipped;	/* results */
+};
+/* Everything happens below one new directory at the remote's root, which is removed at the end. true: every promise is kept. */
+bool weir_contract_run(struct weir_contract *);
 
 struct t {
 	struct weir_backend *be;
@@ -17,10 +34,13 @@ struct t {
 	const char *skip;		/* why the rest of the promise was left out */
 	/* Another instance of the same remote, as after a restart. */
 	struct weir_backend *(*reopen)(struct t *);
-	void *reopen_arg;
+	struct weir_contract *run;
 };
 
-/* Each checks, says on standard output what was seen instead, and makes the promise fail. */
+/* A line of explanation in the report. */
+void t_say(struct t *, const char *fmt, ...) WEIR_PRINTF(2, 3);
+
+/* Each checks, says what was seen instead, and makes the promise fail. */
 bool t_check(struct t *, bool ok, const char *file, int line, const char *what);
 bool t_code(struct t *, enum weir_code got, enum weir_code want, const char *file, int line, const char *what);
 #define CHECK(t, what) t_check(t, what, __FILE__, __LINE__, #what)

@@ -108,7 +108,7 @@ more_than_a_page_is_listed_whole(struct t *t)
 			break;
 		OK(t, t_list(t, t->dir, deep * WEIR_LIST_DEEP, &l));
 		if (!CHECK(t, l.n == MANY))
-			printf("# %zu of %d entries\n", l.n, MANY);
+			t_say(t, "%zu of %d entries", l.n, MANY);
 		for (int i = 0; i < MANY; i += 7) {
 			char name[32];
 			size_t times;
@@ -167,7 +167,7 @@ a_deep_listing_is_whole_and_in_order(struct t *t)
 		const struct weir_stat *e = t_list_find(&l, deep_paths[i], &times);
 
 		if (!CHECK(t, times == 1 && e->type == WEIR_FILE && e->size == strlen(deep_paths[i])))
-			printf("# '%s': %zu times\n", deep_paths[i], times);
+			t_say(t, "'%s': %zu times", deep_paths[i], times);
 	}
 	CHECK(t, l.n == WEIR_LEN(deep_paths) + 6);	/* a-b, a, a/b, a/b/c, "a/m n", é */
 	for (size_t i = 0; i < l.n; i++) {
@@ -176,9 +176,9 @@ a_deep_listing_is_whole_and_in_order(struct t *t)
 		const struct weir_stat *e = parent == NULL ? NULL : t_list_find(&l, parent, NULL);
 
 		if (parent != NULL && !CHECK(t, e != NULL && e->type == WEIR_DIR && e < &l.v[i]))
-			printf("# '%s' before its directory\n", l.v[i].path);
+			t_say(t, "'%s' before its directory", l.v[i].path);
 		if (l.v[i].type == WEIR_DIR && !CHECK(t, deep_dir_is_left(&l, i, l.v[i].path)))
-			printf("# '%s' is not told in one piece\n", l.v[i].path);
+			t_say(t, "'%s' is not told in one piece", l.v[i].path);
 	}
 	t_list_free(&l);
 }
