@@ -3,6 +3,7 @@
 #include "config.h"
 
 #include "cli.h"
+#include "live.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 #define CHECK_DEEP_MS 60000
 
 struct check_options {
-	const char *conf;
+	const char *conf, *live, *report;
 	bool is_verbose, is_json;
 };
 
@@ -19,6 +20,9 @@ static const struct weir_opt check_opts[] = {
     WEIR_OPT_CONF(struct check_options),
     {"verbose", 'v', WEIR_OPT_FLAG, offsetof(struct check_options, is_verbose), NULL,
 	"also find out what each storage guarantees (writes and removes .weir-check-* there)"},
+    {"live", 0, WEIR_OPT_TEXT, offsetof(struct check_options, live), "REMOTE",
+	"try every promise of the storage contract in a scratch folder of this remote; takes minutes"},
+    {"report", 0, WEIR_OPT_TEXT, offsetof(struct check_options, report), "FILE", "where --live writes its report (default: weir-live-REMOTE.txt)"},
     WEIR_OPT_JSON(struct check_options),
 };
 
@@ -56,6 +60,8 @@ check_run(const struct weir_verb *verb, int argc, char **argv)
 	conf = weir_cli_conf(o.conf);
 	if (conf == NULL)
 		return WEIR_EXIT_CONFIG;
+	if (o.live != NULL)
+		return weir_live(conf, o.live, o.report);
 	results = weir_probe(conf, o.is_verbose, o.is_verbose ? CHECK_DEEP_MS : CHECK_MS);
 	json_array_foreach (results, i, r) {
 		if (!check_is_ok(r))
