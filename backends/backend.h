@@ -97,10 +97,13 @@ struct weir_ctx {			/* of one call; NULL members and 0 are fine */
 
 /* One piece of news from a change feed. Borrowed until the callback returns. It says where to look, not what is there now: the core lists the
  * directories concerned. id: of what changed; path or parent_id: where it is now (either, as the storage tells); neither: nobody knows. A
- * removal may have an id or a path only. */
+ * removal may have an id or a path only. name and version, where the feed tells them for certain, save listings: a change that shows what
+ * the tree has already (our own, mostly) is no news, and a rename elsewhere keeps what is cached. */
 struct weir_change {
 	const char *id, *parent_id;
 	const char *path;		/* relative to the remote's root; compared as the storage folds names */
+	const char *name;		/* with parent_id: the last component as list() spells it. NULL: not certain */
+	const char *version;		/* of a file, spelled as in struct weir_stat. NULL: not told */
 	bool is_removed, is_dir;
 };
 typedef enum weir_code weir_change_fn(void *arg, const struct weir_change *, struct weir_err *);

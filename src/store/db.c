@@ -15,7 +15,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define DB_FORMAT 2
+#define DB_FORMAT 3
 #define DB_APPLICATION 0x77656972 /* "weir" */
 
 /* Running sums for quota and df, kept by the database itself: exact at every commit, and right after a crash. */
@@ -38,10 +38,17 @@
 #define JOURNAL_INDEX "CREATE INDEX journal_due ON journal(remote, due);"
 #define UNLISTED_INDEX "CREATE INDEX nodes_unlisted ON nodes(remote) WHERE type=2 AND listed=0;"
 
-/* Format 1 had no `sum` and no place in uploads and no totals; db_format() brings it forward in one transaction. */
+/* The watch: directories to look at again; nodes by what the storage calls them; folders of the configuration, which may hang below nothing listed. */
+#define WATCH_TABLES "CREATE TABLE again(node INTEGER PRIMARY KEY, remote INTEGER NOT NULL, due INTEGER NOT NULL);" \
+	"CREATE INDEX again_due ON again(remote, due);" \
+	"CREATE INDEX nodes_rid ON nodes(remote, rid) WHERE rid<>'';" \
+	"CREATE INDEX nodes_bound ON nodes(remote) WHERE (flags & 256);"
+
+/* Format 1 had no `sum` and no place in uploads and no totals, format 2 no watch; db_format() brings them forward in one transaction. */
 static const char schema[] =
     "CREATE TABLE info(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;"
-    "CREATE TABLE remotes(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, fingerprint TEXT NOT NULL UNIQUE, root INTEGER NOT NULL);"
+    "CREATE TABLE remotes(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, fingerprint TEXT NOT NULL UNIQUE, root INTEGER NOT NULL,"
+    " cursor TEXT NOT NULL DEFAULT '');"
     "CREATE TABLE nodes(id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER, name TEXT, rparent INTEGER, rname TEXT, rid TEXT, rversion TEXT,"
     " remote INTEGER NOT NULL, type INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL, flags INTEGER NOT NULL,"
     " size INTEGER NOT NULL, rsize INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, atime INTEGER NOT NULL, btime INTEGER NOT NULL,"
@@ -63,7 +70,7 @@ static const char schema[] =
     "CREATE TABLE upload_parts(node INTEGER NOT NULL, number INTEGER NOT NULL, tag TEXT NOT NULL, PRIMARY KEY(node, number)) WITHOUT ROWID;"
     "CREATE TABLE uniques(id INTEGER PRIMARY KEY, code INTEGER NOT NULL, node INTEGER NOT NULL);"
     "CREATE TABLE reports(id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, kind TEXT NOT NULL, path TEXT NOT NULL, text TEXT NOT NULL);"
-    TOTALS
+    TOTALS WATCH_TABLES
     /* Node 1 is the namespace's root, 2 is kept free: cookies 1 and 2 of a listing mean "." and "..". */
     "INSERT INTO nodes VALUES(1,NULL,NULL,NULL,NULL,NULL,NULL,0,2,493,4294967295,4294967295,136,0,0," NOW_NS "," NOW_NS "," NOW_NS "," NOW_NS ",0,0);"
     "INSERT INTO nodes VALUES(2,NULL,NULL,NULL,NULL,NULL,NULL,0,2,493,4294967295,4294967295,136,0,0,0,0,0,0,0,0);";
@@ -74,6 +81,8 @@ static const char from_1_to_2[] = "ALTER TABLE uploads ADD COLUMN sum TEXT NOT N
     "UPDATE totals SET local=(SELECT coalesce(sum(" LOCAL("n") "),0) FROM nodes n WHERE n.remote=totals.remote),"
     " at_remote=(SELECT coalesce(sum(" REMOTE("n") "),0) FROM nodes n WHERE n.remote=totals.remote),"
     " unlisted=(SELECT coalesce(sum(" UNLISTED("n") "),0) FROM nodes n WHERE n.remote=totals.remote);";
+
+static const char from_2_to_3[] = "ALTER TABLE remotes ADD COLUMN cursor TEXT NOT NULL DEFAULT '';" WATCH_TABLES;
 
 static enum weir_code
 db_error(struct weir_store *st, struct weir_err *err, const char *what)
@@ -286,8 +295,10 @@ db_format(struct weir_store *st, struct weir_err *err)
 		return r;
 	if (version == 0)
 		r = db_exec(st, schema, err);
-	else if (version == 1)
+	if (version == 1)
 		r = db_exec(st, from_1_to_2, err);
+	if (!r && (version == 1 || version == 2))
+		r = db_exec(st, from_2_to_3, err);
 	snprintf(sql, sizeof(sql), "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT", DB_APPLICATION, DB_FORMAT);
 	if (!r)
 		r = db_exec(st, sql, err);

@@ -226,7 +226,7 @@ weir_node_delete(struct weir_store *st, uint64_t id, struct weir_err *err)
 		return r == WEIR_E_NOENT ? WEIR_OK : r;
 	if (n.content && (r = weir_content_drop(st, &n, err)))
 		return r;
-	if ((r = weir_journal_drop(st, id, err)) || (r = weir_upload_drop(st, id, err)))
+	if ((r = weir_journal_drop(st, id, err)) || (r = weir_upload_drop(st, id, err)) || (n.type == WEIR_DIR && (r = weir_again_drop(st, id, err))))
 		return r;
 	if ((r = run_with_id(st, weir_store_stmt(st, "DELETE FROM xattrs WHERE node=?"), id, err)))
 		return r;

@@ -163,6 +163,18 @@ uint64_t weir_report_count(struct weir_store *, const char *kind);
 void weir_remote_sums(struct weir_store *, uint64_t remote, uint64_t *local, uint64_t *at_remote, uint64_t *unlisted_dirs);
 enum weir_code weir_du(struct weir_store *, uint64_t node, uint64_t *bytes, uint64_t *files, uint64_t *dirs, uint64_t *unlisted);
 
+/* ---- the watch's memory; lock held, changes in a transaction ---- */
+char *weir_feed_cursor(struct weir_store *, uint64_t remote);	/* owned; NULL: none yet */
+enum weir_code weir_feed_cursor_set(struct weir_store *, uint64_t remote, const char *cursor, struct weir_err *);	/* NULL forgets it */
+/* Directories to look at again, each once, from due_ms (wall clock) on; a later call for the same one replaces the time. They stay until dropped. */
+enum weir_code weir_again_put(struct weir_store *, uint64_t dir, uint64_t remote, int64_t due_ms, struct weir_err *);
+enum weir_code weir_again_drop(struct weir_store *, uint64_t dir, struct weir_err *);
+enum weir_code weir_again_all(struct weir_store *, uint64_t remote, struct weir_err *);	/* every listed directory, by whoever touches it first */
+/* Those that are due, at most max; *next_ms: when it pays to ask again (INT64_MAX: nothing is left). */
+size_t weir_again_due(struct weir_store *, uint64_t remote, int64_t now_ms, uint64_t *dirs, size_t max, int64_t *next_ms);
+/* Nodes that are at the remote under this id: usually one. */
+size_t weir_nodes_by_rid(struct weir_store *, uint64_t remote, const char *rid, uint64_t *ids, size_t max);
+
 /* Generic statement access for the few places that need their own query: prepared once, reset after use. */
 sqlite3_stmt *weir_store_stmt(struct weir_store *, const char *sql);	/* cached by address of sql: use string literals */
 enum weir_code weir_store_step_done(struct weir_store *, sqlite3_stmt *, struct weir_err *);	/* run to the end, reset */

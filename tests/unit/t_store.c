@@ -864,9 +864,11 @@ format_1_is_brought_forward(void)
 	weir_store_unlock(st);
 	store_close();
 	raw("DROP TRIGGER nodes_added; DROP TRIGGER nodes_gone; DROP TRIGGER nodes_changed; DROP TABLE totals; DROP INDEX nodes_unlisted; DROP INDEX IF EXISTS journal_due;"
-	    "ALTER TABLE uploads DROP COLUMN sum; ALTER TABLE uploads DROP COLUMN dir; ALTER TABLE uploads DROP COLUMN name; PRAGMA user_version=1");
+	    "ALTER TABLE uploads DROP COLUMN sum; ALTER TABLE uploads DROP COLUMN dir; ALTER TABLE uploads DROP COLUMN name;"
+	    "DROP TABLE again; DROP INDEX nodes_rid; DROP INDEX nodes_bound; ALTER TABLE remotes DROP COLUMN cursor; PRAGMA user_version=1");
 	store_open(true);
-	CU_ASSERT_EQUAL(raw_number("PRAGMA user_version"), 2);
+	CU_ASSERT_EQUAL(raw_number("PRAGMA user_version"), 3);
+	CU_ASSERT_EQUAL(raw_number("SELECT count(*) FROM again") + raw_number("SELECT count(*) FROM remotes WHERE cursor<>''"), 0);
 	weir_store_lock(st);
 	CU_ASSERT(totals_are_exact());
 	c = content_of("unsent", &n);

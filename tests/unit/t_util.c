@@ -12,6 +12,7 @@
 
 #include "util/buf.h"
 #include "util/err.h"
+#include "util/fold.h"
 #include "util/ini.h"
 #include "util/text.h"
 #include "util/util.h"
@@ -342,6 +343,18 @@ ini_errors_name_the_line(void)
 	INI_IS("[a]\nstop=1\nk", WEIR_E_CONFIG, "stopped");
 }
 
+static void
+names_that_a_storage_takes_for_one(void)
+{
+	WEIR_AUTO(weir_freep) char *odd = weir_fold("\xff" "A");
+
+	CU_ASSERT(weir_fold_equal("Docs/Report.TXT", "docs/report.txt"));
+	CU_ASSERT(weir_fold_equal("\xc3\x84pfel", "a\xcc\x88PFEL"));	/* composed and upper, decomposed and lower */
+	CU_ASSERT(weir_fold_equal("\xce\xa3\xce\xaf\xcf\x83\xcf\x85\xcf\x86\xce\xbf\xcf\x82", "\xcf\x83\xce\x8a\xce\xa3\xce\xa5\xce\xa6\xce\x9f\xce\xa3"));
+	CU_ASSERT(!weir_fold_equal("a", "\xc3\xa4") && !weir_fold_equal("a", "ab") && weir_fold_equal("", ""));
+	CU_ASSERT_STRING_EQUAL(odd, "\xff" "A");	/* not UTF-8: as it is */
+}
+
 int
 main(void)
 {
@@ -363,6 +376,7 @@ main(void)
 	CU_ADD_TEST(s, paths_expand_and_join);
 	CU_ADD_TEST(s, files_are_replaced_whole);
 	CU_ADD_TEST(s, random_names_differ);
+	CU_ADD_TEST(s, names_that_a_storage_takes_for_one);
 	CU_ADD_TEST(s, ini_keeps_values_as_they_are);
 	CU_ADD_TEST(s, ini_errors_name_the_line);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
