@@ -344,7 +344,6 @@ write_bytes(struct weir_op *op, struct weir_content *c)
 	}
 	c->mtime_ns = c->ctime_ns = weir_wall_ns();
 	c->is_attr_dirty = true;
-	c->copied_from = 0;
 	if (o) {
 		o->needs_due = true;
 		o->written_ms = weir_now_ms();
@@ -484,7 +483,8 @@ copy_by_storage(struct weir_op *op)
 		return WEIR_E_NOTSUP; /* one answer holds 32 bits */
 	if ((r = io_content(op, op->ino2, &to, &c)) || (r = fs_node(op, op->ino2, &to)))
 		return r;
-	is_made = c->copied_from == from.id && c->size == from.size;
+	/* It was parked for this copy (or its own pages, but then the file here is unsent). */
+	is_made = op->tries && to.rparent && !(to.flags & WEIR_N_CONTENT) && to.size == from.size;
 	if (is_refused) {
 		op->wait.code = WEIR_OK;
 		c->no_copy = true;

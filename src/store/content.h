@@ -64,7 +64,6 @@ struct weir_content {
 	int ra_hits;
 	uint64_t disk_next, disk_ahead;		/* read-ahead of the cache file itself */
 	struct weir_cancel cancel;		/* of running fetches: truncation, unlink */
-	uint64_t copied_from;			/* node the storage has just copied this version from; 0: none, or changed since */
 	bool no_copy;				/* the storage was asked to copy into it and could not */
 	bool is_stale;				/* the remote does not have this version any more */
 };

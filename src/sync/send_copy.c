@@ -83,7 +83,6 @@ copy_settle(struct weir_remote *r, struct copy_job *j, const struct weir_stat *g
 		n.mtime_ns = n.ctime_ns = weir_wall_ns();
 		if ((code = weir_content_new(st, &n, false, n.size, made, err)))
 			return code;
-		(*made)->copied_from = j->from.id;
 	}
 	if ((code = weir_node_update(st, &n, err)) || (code = weir_upload_drop(st, n.id, err)))
 		return code;

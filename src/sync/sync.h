@@ -84,8 +84,8 @@ bool weir_sync_is_sending(struct weir_remote *, uint64_t node);
 /* w is woken whenever something was sent or failed (write = through, flush). */
 void weir_sync_wait_sent(struct weir_remote *, struct weir_waiter *w);
 /* Have the storage copy `from` whole to the place of `to`, a file that is new and empty here. NOTSUP when it cannot (other remote, unsent changes,
- * no such call, the remote is away): copy through the cache then. Otherwise PENDING: w is woken when the copy is there and the node shows
- * it (its content's copied_from is from->id), or with why not. */
+ * no such call, the remote is away): copy through the cache then. Otherwise PENDING: w is woken when the copy is there and the node is
+ * that version, without unsent changes, or with why not. */
 enum weir_code weir_sync_copy(struct weir_sync *, const struct weir_node *from, const struct weir_node *to, struct weir_waiter *w);
 /* How long after a close an upload waits for a rename over its target. */
 #define WEIR_SETTLE_MS 2000
