@@ -6,11 +6,13 @@
 #define WEIR_WAIT_H
 #include "../util/err.h"
 #include <stdbool.h>
+#include <stdint.h>
 
 struct weir_waiter {
 	struct weir_waiter *next, **prevp;	/* prevp NULL: in no queue */
 	void (*wake)(struct weir_waiter *);
 	enum weir_code code;			/* set by whoever wakes: WEIR_OK "look again", or why the wait is hopeless */
+	uint64_t from, to;			/* bytes of a content without which looking again is of no use; to 0: any news will do */
 };
 struct weir_waitq { struct weir_waiter *head; };
 
@@ -38,15 +40,18 @@ weir_wait_remove(struct weir_waiter *w)
 }
 
 static inline void
+weir_wake(struct weir_waiter *w, enum weir_code code)
+{
+	weir_wait_remove(w);
+	w->code = code;
+	w->wake(w);
+}
+
+static inline void
 weir_wake_all(struct weir_waitq *q, enum weir_code code)
 {
-	while (q->head) {
-		struct weir_waiter *w = q->head;
-
-		weir_wait_remove(w);
-		w->code = code;
-		w->wake(w);
-	}
+	while (q->head)
+		weir_wake(q->head, code);
 }
 
 #endif

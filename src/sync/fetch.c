@@ -56,6 +56,30 @@ page_arrived(struct fetch *f, uint64_t index, uint64_t hash, size_t bytes)
 		weir_content_page_set(f->c, index, WEIR_PAGE_OPEN, 0);
 }
 
+static bool
+is_here(struct weir_content *c, uint64_t from, uint64_t to)
+{
+	if (to > c->base_size)
+		to = c->base_size;
+	for (uint64_t i = from / WEIR_PAGE; i * WEIR_PAGE < to; i++)
+		if (weir_content_page(c, i)->state == WEIR_PAGE_ABSENT)
+			return false;
+	return true;
+}
+
+/* A reader of a megabyte is woken once, by its last page, and not by each of eight (nor by those of its neighbours). */
+static void
+wake_readers(struct weir_content *c, uint64_t off, uint64_t end)
+{
+	struct weir_waiter *w, *next;
+
+	for (w = c->waiters.head; w; w = next) {
+		next = w->next;
+		if (!w->to || (w->from < end && w->to > off && is_here(c, w->from, w->to)))
+			weir_wake(w, WEIR_OK);
+	}
+}
+
 static enum weir_code
 fetch_write(struct weir_sink *s, const void *data, size_t len)
 {
@@ -90,7 +114,7 @@ fetch_write(struct weir_sink *s, const void *data, size_t len)
 			weir_store_lock(f->c->st);
 			for (size_t i = 0; i < ndone; i++)
 				page_arrived(f, done[i].index, done[i].hash, done[i].bytes);
-			weir_wake_all(&f->c->waiters, WEIR_OK);
+			wake_readers(f->c, done[0].index * WEIR_PAGE, (done[ndone - 1].index + 1) * WEIR_PAGE);
 			weir_store_unlock(f->c->st);
 			ndone = 0;
 		}
@@ -325,8 +349,11 @@ weir_sync_fetch(struct weir_sync *sy, const struct weir_node *n, struct weir_con
 	}
 	if (code)
 		return code;
-	if (w)
+	if (w) {
+		w->from = off;
+		w->to = off + len;
 		weir_wait_add(&c->waiters, w);
+	}
 	return WEIR_PENDING;
 }
 
