@@ -33,5 +33,7 @@ void emu_oauth_release(struct emu_req *);
 enum emu_token { EMU_TOKEN_OK, EMU_TOKEN_MISSING, EMU_TOKEN_UNKNOWN, EMU_TOKEN_EXPIRED };
 /* The Authorization: Bearer of a request to the storage. */
 enum emu_token emu_oauth_check(const struct emu_req *);
+/* The same token dies, with the refresh token it came from and all others made of that one (Dropbox's auth/token/revoke). */
+void emu_oauth_revoke(const struct emu_req *);
 
 #endif
