@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../util/text.h"
+#include "../util/util.h"
 
 struct status_options {
 	const char *conf;
@@ -47,6 +48,25 @@ status_space(const json_t *o)
 		printf(" of %s", weir_size_text(quota, size));
 }
 
+/* How changes made elsewhere are seen, and when the storage was heard about them. */
+static void
+status_watch(const json_t *r)
+{
+	const char *how = status_text(r, "watch");
+	uint64_t at = status_number(r, "watched_ms"), now = (uint64_t)(weir_wall_ns() / 1000000);
+
+	if (strcmp(how, "age") == 0)
+		printf("    changes elsewhere: looked for when a listing has grown old\n");
+	else if (how[0] != '\0') {
+		printf("    changes elsewhere: %s", strcmp(how, "feed") == 0 ? "told by the storage" : "looked for by folder versions");
+		if (at > 0)
+			printf(", last answer %llu s ago", (unsigned long long)(now > at ? (now - at) / 1000 : 0));
+		printf("\n");
+	}
+	if (status_text(r, "watch_error")[0] != '\0')
+		printf("    changes elsewhere cannot be asked for: %s\n", status_text(r, "watch_error"));
+}
+
 static void
 status_remote(const json_t *r)
 {
@@ -63,6 +83,7 @@ status_remote(const json_t *r)
 	if (failing > 0)
 		printf("; %llu cannot be sent", (unsigned long long)failing);
 	printf("\n");
+	status_watch(r);
 	if (status_text(r, "error")[0] != '\0')
 		printf("    %s\n", status_text(r, "error"));
 }

@@ -67,6 +67,11 @@ control_remote(const struct weir_remote_status *r)
 	if (o != NULL && more != NULL)
 		json_object_update(o, more);
 	json_decref(more);
+	if (o != NULL) {
+		json_object_set_new(o, "watch", json_string(r->watch));
+		json_object_set_new(o, "watched_ms", r->watched_ms > 0 ? json_integer((json_int_t)r->watched_ms) : json_null());
+		json_object_set_new(o, "watch_error", json_string(r->watch_error));
+	}
 	return o;
 }
 

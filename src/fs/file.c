@@ -135,6 +135,8 @@ file_open(struct weir_op *op)
 		return r;
 	if (n.type == WEIR_DIR)
 		return WEIR_E_ISDIR;
+	weir_sync_used(op->fs->sy, n.remote);
+	op->drops_cache = weir_sync_is_telling(op->fs->sy, &n);
 	if ((is_writer || (op->flags & O_TRUNC)) && (r = open_for_write(op, &n)))
 		return r;
 	if (n.type == WEIR_FILE && (n.content || n.rparent)) {

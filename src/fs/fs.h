@@ -100,6 +100,7 @@ struct weir_op {
 	size_t result;
 	struct weir_statfs statfs;
 	bool is_passthrough;		/* OPEN: answer with the backing file below */
+	bool drops_cache;		/* OPEN: what the front keeps of its pages is old and goes now */
 	bool is_direct;			/* OPEN: together with passthrough, for writers while passthrough readers exist */
 	bool lost_bits;			/* WRITE, OPEN: suid or sgid was cleared (is_killpriv): the front tells its kernel at once */
 	int pass_fd;			/* a new descriptor, the front closes it; -1: the node's backing id stands in the opens table */
@@ -153,6 +154,9 @@ struct weir_remote_status {
 	uint64_t unsent_files, unsent_bytes, failing_files;
 	uint64_t requests, bytes_in, bytes_out, errors;
 	unsigned fetching, sending;
+	const char *watch;		/* how changes made elsewhere are seen: "feed", "walk", "age" */
+	int64_t watched_ms;		/* wall clock of the storage's last answer about them; 0: none yet, or "age" */
+	char watch_error[256];
 };
 struct weir_status {
 	uint64_t quota_bytes, used_bytes;

@@ -99,6 +99,8 @@ reply_open_out(struct request *r)
 	struct weir_op *op = &r->op;
 	struct weir_k_open_out out = {.fh = op->fh, .open_flags = FOPEN_KEEP_CACHE};
 
+	if (op->drops_cache)
+		out.open_flags &= ~(uint32_t)FOPEN_KEEP_CACHE;
 	if (op->is_passthrough)
 		out.backing_id = weir_fuse_backing_get(r->w, op->kind == WEIR_OP_CREATE ? op->attr.ino : op->ino, op->pass_fd);
 	if (out.backing_id != 0)	/* and nothing else: with KEEP_CACHE the kernel fails the open */

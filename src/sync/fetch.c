@@ -124,7 +124,76 @@ fetch_write(struct weir_sink *s, const void *data, size_t len)
 
 /* ---- one fetch ---- */
 
-/* The version we were asked for is gone. If nobody has seen a byte of it, the file simply is the new version now. */
+/* Lock held: a directory above the node is being renamed by us right now, or has just been: where else the object may be. Object by object or in one
+ * go, it is at one of the two places. */
+static bool
+fetch_other_place(struct weir_remote *r, const struct weir_node *n, const struct place *tried, struct place *out)
+{
+	struct weir_store *st = r->sy->st;
+	struct weir_buf below = WEIR_BUF(1 << 20);
+	struct weir_node up = *n;
+	bool found = false;
+
+	if (place_of(st, n, out)) {
+		if (strcmp(out->path, tried->path) != 0)
+			return true;
+		place_free(out);
+	}
+	while (!found && up.rparent) {
+		WEIR_AUTO(weir_freep) char *tail = weir_xstrdup(weir_buf_str(&below));
+
+		weir_buf_reset(&below);
+		weir_buf_adds(&below, up.rname);
+		if (*tail) {
+			weir_buf_addc(&below, '/');
+			weir_buf_adds(&below, tail);
+		}
+		if (weir_node_get(st, up.rparent, &up))
+			break;
+		for (const struct send *s = r->sends; s && !found; s = s->next)
+			if (s->node == up.id && s->is_dir && s->to_dir && place_in(st, s->to_dir, s->to_name, out)) {
+				char *path = weir_path_join(out->path, weir_buf_str(&below));
+
+				free(out->path);
+				out->path = path;
+				out->id = weir_xstrdup(tried->id);
+				out->version = weir_xstrdup(tried->version);
+				found = strcmp(path, tried->path) != 0;
+				if (!found)
+					place_free(out);
+			}
+	}
+	weir_buf_free(&below);
+	return found;
+}
+
+/* The object is not where it was. While we rename a directory above it that says little: the other place is tried, and the first one again. */
+static enum weir_code
+fetch_follow(struct weir_remote *r, struct fetch *f, const struct weir_ctx *ctx, struct weir_stat *got, struct weir_err *err)
+{
+	struct weir_store *st = r->sy->st;
+	enum weir_code code = WEIR_E_NOENT;
+
+	for (int i = 0; i < 4 && code == WEIR_E_NOENT && f->pos == f->off; i++) {
+		struct weir_where where;
+		struct weir_node n;
+		struct place p;
+		bool found;
+
+		weir_store_lock(st);
+		found = !weir_node_get(st, f->c->node, &n) && n.content == f->c->num && fetch_other_place(r, &n, &f->place, &p);
+		weir_store_unlock(st);
+		if (!found)
+			break;
+		place_free(&f->place);
+		f->place = p;
+		place_where(&f->place, &where);
+		code = r->be->ops->get(r->be, ctx, &where, f->off, f->end - f->off, &f->sink, got, err);
+	}
+	return code;
+}
+
+/* The version we were asked for is gone. If nobody has seen a byte of it, the file simply is the new version now: who reads it looks again. */
 static enum weir_code
 fetch_other_version(struct weir_remote *r, struct fetch *f, const struct weir_ctx *ctx)
 {
@@ -132,6 +201,7 @@ fetch_other_version(struct weir_remote *r, struct fetch *f, const struct weir_ct
 	struct weir_stat stat = { 0 };
 	struct weir_where where;
 	struct weir_node n, up;
+	uint64_t id = 0;
 	enum weir_code code;
 
 	place_where(&f->place, &where);
@@ -139,18 +209,26 @@ fetch_other_version(struct weir_remote *r, struct fetch *f, const struct weir_ct
 	code = r->be->ops->stat(r->be, ctx, &where, &stat, NULL);
 	weir_store_lock(st);
 	f->c->is_stale = true;
-	if (!weir_node_get(st, f->c->node, &n) && n.content == f->c->num && !(n.flags & WEIR_N_CONTENT) && !weir_store_begin(st, NULL)) {
+	/* An unlinked file that somebody has open stays the version it was: what is here of it. */
+	if (!weir_node_get(st, f->c->node, &n) && n.content == f->c->num && n.parent && !(n.flags & WEIR_N_CONTENT) && !weir_store_begin(st, NULL)) {
+		id = n.id;
 		if (code == WEIR_E_NOENT || !code)
 			merge_changed(r, &n, code ? NULL : &stat, NULL);
-		if (n.rparent && !weir_node_get(st, n.rparent, &up)) {
-			up.listed_ms = 0;
+		if (!weir_node_get(st, n.rparent, &up)) {
+			if (r->watch.how != WEIR_WATCH_AGE)
+				watch_mark(r, &up, NULL);
+			up.listed_ms = up.listed_ms ? 1 : 0;
 			weir_node_update(st, &up, NULL);
 		}
 		weir_store_commit(st, NULL);
 	}
+	code = code || !id || weir_node_get(st, id, &n) || !n.parent || n.content == f->c->num ? WEIR_E_STALE : WEIR_OK;
 	weir_store_unlock(st);
 	weir_stat_free(&stat);
-	return WEIR_E_STALE;
+	/* The reader is answered as soon as it is woken: before that the kernel must not know the old size any more. Attributes alone never make us wait. */
+	if (!code && r->sy->hooks.node_changed)
+		r->sy->hooks.node_changed(r->sy->hooks.arg, id, false);
+	return code;
 }
 
 static void
@@ -207,19 +285,24 @@ fetch_run(struct weir_remote *r, struct job *j)
 	struct weir_stat got = { .mtime_ns = WEIR_TIME_NONE, .mode = WEIR_MODE_NONE };
 	struct weir_err err = { 0 };
 	struct weir_where where;
+	bool is_other = false;
 	enum weir_code code = WEIR_E_CANCELED;
 
 	place_where(&f->place, &where);
 	if (!f->c->cancel.is_set && !r->cancel.is_set)
 		code = r->be->ops->get(r->be, &ctx, &where, f->off, f->end - f->off, &f->sink, &got, &err);
+	if (code == WEIR_E_NOENT)
+		code = fetch_follow(r, f, &ctx, &got, &err);
 	if (!code && f->pos != f->end)
 		code = weir_err_set(&err, WEIR_E_CHANGED, "it is shorter than listed");
-	if (code == WEIR_E_CHANGED || code == WEIR_E_NOENT)
+	if (code == WEIR_E_CHANGED || code == WEIR_E_NOENT) {
 		code = fetch_other_version(r, f, &ctx);
+		is_other = true;
+	}
 	weir_store_lock(r->sy->st);
 	if (code != WEIR_E_STALE)
 		remote_note(r, code, code ? weir_err_text(&err, code) : NULL);
-	fetch_end(r, f, code, weir_err_text(&err, code), code ? NULL : &got);
+	fetch_end(r, f, code, weir_err_text(&err, code), code || is_other ? NULL : &got);
 	weir_content_put(f->c);
 	weir_store_unlock(r->sy->st);
 	weir_stat_free(&got);

@@ -40,10 +40,31 @@ struct listing {
 	struct job job;
 	uint64_t dir;
 	bool is_deep, is_background;
+	bool is_watch;					/* started by the watch */
+	bool is_outdated;				/* news of the directory came while it was under way */
 	int64_t started_ms;
 	struct weir_waitq waiters;
 	char **touched;					/* "DIR/NAME" of what our own operations changed meanwhile */
 	size_t ntouched;
+};
+
+/* How changes made elsewhere are seen (watch.c). */
+struct watch {
+	enum weir_watch how;
+	pthread_t thread;
+	pthread_cond_t cond;
+	bool has_thread;
+	bool is_good;					/* the last question was answered: listings hold until news comes */
+	bool was_listed;				/* some directory, ever */
+	bool needs_ids;					/* there may be a listed directory whose id nobody told */
+	bool is_kicked;					/* ask at once */
+	int64_t asked_ms;				/* wall clock, last answer */
+	int64_t last_ms, used_ms;			/* monotonic: end of the last question; somebody asked for something */
+	int64_t next_again_ms;				/* wall clock: a directory may be due */
+	unsigned nlistings, fails;
+	uint64_t told;					/* changes, since the start */
+	char *root_version;				/* WALK: seen last */
+	char error[256];
 };
 
 struct dir_habit {
@@ -75,6 +96,7 @@ struct weir_remote {
 	pthread_cond_t work, gone;
 
 	struct news *news, **news_tail;
+	uint64_t telling;				/* node whose pages are being dropped from the fronts' caches now */
 	pthread_t news_thread;
 	pthread_cond_t news_cond;
 	bool has_news_thread;
@@ -88,9 +110,7 @@ struct weir_remote {
 	struct weir_waitq sent;
 	uint64_t sent_bytes;
 	bool wants_walk;				/* background listing for the sums */
-	char *root_version;				/* DIR_VERSION: last seen, for the watch */
-	int64_t watched_ms;
-	bool is_watching;
+	struct watch watch;
 };
 
 struct weir_sync {
@@ -126,8 +146,22 @@ void place_free(struct place *);
 
 /* list.c */
 void list_touch(struct weir_remote *, uint64_t dir, const char *rname);
-void list_watch(struct weir_remote *);
 void list_walk(struct weir_remote *);
+/* List one directory for the watch. */
+void list_again(struct weir_remote *, uint64_t dir);
+
+/* watch.c */
+/* Lock NOT held. */
+void watch_start(struct weir_remote *);
+void watch_end(struct weir_remote *);
+/* Lock held. Start what is due of the directories to look at again. */
+void watch_tick(struct weir_remote *);
+/* In a transaction: something in this directory may have changed; listed if it ever was. */
+enum weir_code watch_mark(struct weir_remote *, const struct weir_node *dir, struct weir_err *);
+void watch_listed(struct weir_remote *, const struct listing *, enum weir_code);	/* a listing has ended */
+void watch_used(struct weir_remote *);		/* somebody asked for something */
+bool watch_is_on(const struct weir_remote *);	/* changes are told: listings need not grow old */
+bool watch_is_idle(const struct weir_remote *);
 
 /* merge.c: what one entry of a listing means for the tree. Lock held, transaction open. */
 struct merge {
@@ -147,6 +181,10 @@ enum weir_code merge_entry(struct merge *, const char *rname, const struct weir_
 enum weir_code merge_end(struct merge *, const char *self_version, struct weir_err *);
 /* The remote says this node is another version now, or gone (st NULL). */
 enum weir_code merge_changed(struct weir_remote *, struct weir_node *, const struct weir_stat *, struct weir_err *);
+
+/* The storage says that the object of this node is called rname in directory dir now: the node goes along, with what is cached and unsent, where
+ * nothing speaks against it; else the listings of both directories settle it. */
+enum weir_code merge_moved(struct weir_remote *, struct weir_node *, uint64_t dir, const char *rname, struct weir_err *);
 
 /* send.c, send_file.c, send_dir.c */
 void send_schedule(struct weir_remote *);

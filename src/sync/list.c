@@ -13,7 +13,7 @@
 #define BATCH 500
 #define WALK_WINDOW_MS 3000
 #define WALK_COUNT 3
-#define WATCH_MS 5000
+#define WATCHED_MS (3600 * 1000)	/* feeds and versions have gaps (shares, permissions): now and then a touch looks anyway */
 
 /* ---- freshness ---- */
 
@@ -24,8 +24,8 @@ list_age_ms(const struct weir_remote *r)
 
 	if (caps & WEIR_CAP_LOCAL)
 		return r->conf->list_age_ms < 1000 ? r->conf->list_age_ms : 1000;
-	if (caps & WEIR_CAP_DIR_VERSION)
-		return 3600 * 1000; /* the watch sees changes (list_watch) */
+	if (watch_is_on(r))
+		return WATCHED_MS;
 	return r->conf->list_age_ms;
 }
 
@@ -43,6 +43,7 @@ weir_sync_is_fresh(struct weir_sync *sy, const struct weir_node *n)
 
 	if (!r || !is_remote_dir(n))
 		return true;
+	watch_used(r);
 	if (!n->listed_ms)
 		return false;
 	if (remote_usable(r))
@@ -59,6 +60,7 @@ weir_sync_valid_ms(struct weir_sync *sy, const struct weir_node *n)
 
 	if (!r || !is_remote_dir(n))
 		return 60000;
+	watch_used(r);
 	left = n->listed_ms + list_age_ms(r) - weir_wall_ns() / 1000000;
 	if (left > 60000)
 		return 60000;
@@ -82,8 +84,6 @@ struct list_run {
 	char path[4096];		/* of the deepest frame, with its slash */
 	struct item batch[BATCH];
 	size_t nbatch;
-	uint64_t *stale;
-	size_t nstale;
 };
 
 static void
@@ -124,12 +124,12 @@ static enum weir_code
 merge_one(struct list_run *run, const char *name, const struct weir_stat *st, uint64_t *node, struct weir_err *err)
 {
 	bool stale;
+	struct weir_node n;
 	enum weir_code r = merge_entry(&run->frames[run->nframes - 1].m, name, st, node, &stale, err);
 
-	if (!r && stale && *node) {
-		run->stale = weir_xrealloc(run->stale, run->nstale + 1, sizeof(*run->stale));
-		run->stale[run->nstale++] = *node;
-	}
+	/* A directory whose version differs has changed inside: look there as well, if anybody ever did. */
+	if (!r && stale && *node && !weir_node_get(run->r->sy->st, *node, &n))
+		r = watch_mark(run->r, &n, err);
 	return r;
 }
 
@@ -212,6 +212,8 @@ batch_merge(struct list_run *run, bool is_last, const char *self_version, struct
 		}
 		while (!r && is_last && run->nframes)
 			r = frame_pop(run, run->nframes == 1 ? self_version : NULL, err);
+		if (!r && is_last && !run->l->is_outdated && run->r->watch.how != WEIR_WATCH_AGE)
+			r = weir_again_drop(st, run->l->dir, err);
 		if (r)
 			weir_store_rollback(st);
 		else
@@ -266,24 +268,13 @@ listing_missing(struct weir_remote *r, uint64_t dir)
 		n.listed_ms = weir_wall_ns() / 1000000;
 		weir_node_update(st, &n, NULL);
 	} else if (!weir_node_get(st, n.rparent, &up)) {
-		up.listed_ms = 0;
+		if (r->watch.how != WEIR_WATCH_AGE)
+			watch_mark(r, &up, NULL);
+		up.listed_ms = up.listed_ms ? 1 : 0; /* 0 would say that nobody has ever been told of what is in it */
 		weir_node_update(st, &up, NULL);
 		news_entry(r, n.parent ? n.parent : up.id, n.name);
 	}
 	weir_store_commit(st, NULL);
-}
-
-/* Children whose version differs have changed inside: look there as well, if anybody ever did. */
-static void
-listing_follow(struct weir_remote *r, struct list_run *run)
-{
-	for (size_t i = 0; i < run->nstale; i++) {
-		struct weir_node n;
-
-		if (!weir_node_get(r->sy->st, run->stale[i], &n) && n.type == WEIR_DIR && n.listed_ms)
-			weir_sync_list(r->sy, &n, NULL);
-	}
-	free(run->stale);
 }
 
 static void
@@ -325,7 +316,7 @@ list_run_job(struct weir_remote *r, struct job *j)
 		weir_log(WEIR_LOG_INFO, "remote '%s': listing '%s': %s", r->conf->name, p.path ? p.path : "?", weir_err_text(&err, code));
 	weir_wake_all(&l->waiters, code);
 	listing_unlink(r, l);
-	listing_follow(r, run);
+	watch_listed(r, l, code);
 	if (l->is_background && code)
 		r->wants_walk = false; /* the next successful probe asks for it again */
 	weir_store_unlock(st);
@@ -351,6 +342,13 @@ listing_start(struct weir_remote *r, uint64_t dir, bool is_deep, bool is_backgro
 	l->job.run = list_run_job;
 	remote_submit(r, &l->job, is_background ? JOB_AHEAD : JOB_LIST);
 	return l;
+}
+
+void
+list_again(struct weir_remote *r, uint64_t dir)
+{
+	listing_start(r, dir, false, false)->is_watch = true;
+	r->watch.nlistings++;
 }
 
 /* ---- who asks ---- */
@@ -430,44 +428,7 @@ list_touch(struct weir_remote *r, uint64_t dir, const char *rname)
 	}
 }
 
-/* ---- watch and walk ---- */
-
-struct watch_job { struct job job; };
-
-/* Storages whose directories carry a version that any change below moves: one small question tells whether to look. */
-static void
-watch_run(struct weir_remote *r, struct job *j)
-{
-	struct weir_where where = { .path = "" };
-	struct weir_ctx ctx = { .cancel = &r->cancel };
-	struct weir_stat st = { 0 };
-	struct weir_err err = { 0 };
-	struct weir_node root;
-	enum weir_code code = r->be->ops->stat(r->be, &ctx, &where, &st, &err);
-
-	weir_store_lock(r->sy->st);
-	remote_note(r, code, code ? weir_err_text(&err, code) : NULL);
-	if (!code && st.version && !weir_node_get(r->sy->st, r->root, &root) && root.listed_ms && strcmp(st.version, root.rversion) != 0)
-		weir_sync_list(r->sy, &root, NULL);
-	r->is_watching = false;
-	r->watched_ms = weir_now_ms();
-	weir_store_unlock(r->sy->st);
-	weir_stat_free(&st);
-	free(j);
-}
-
-void
-list_watch(struct weir_remote *r)
-{
-	struct job *j;
-
-	if (!(weir_backend_caps(r->be) & WEIR_CAP_DIR_VERSION) || r->is_watching || remote_usable(r) || weir_now_ms() - r->watched_ms < WATCH_MS * 2)
-		return;
-	r->is_watching = true;
-	j = weir_xcalloc(1, sizeof(*j));
-	j->run = watch_run;
-	remote_submit(r, j, JOB_LIST);
-}
+/* ---- the walk for the sums ---- */
 
 /* Where the server gives no figure, "used" is the sum of the tree: complete it once, in the background. */
 void

@@ -235,6 +235,15 @@ is_same_version(const struct weir_node *n, const struct weir_stat *st)
 	return st->size == WEIR_SIZE_NONE || st->size == n->rsize;
 }
 
+/* Has nobody seen a byte of this version yet? Then who has the file open may as well have the new one. */
+static bool
+is_unread(struct weir_store *st, const struct weir_node *n)
+{
+	const struct weir_content *c = weir_content_live(st, n->id);
+
+	return c && c->num == n->content && !c->counted && !c->is_dirty && !(n->flags & WEIR_N_CONTENT);
+}
+
 enum weir_code
 merge_changed(struct weir_remote *r, struct weir_node *n, const struct weir_stat *stat, struct weir_err *err)
 {
@@ -245,7 +254,7 @@ merge_changed(struct weir_remote *r, struct weir_node *n, const struct weir_stat
 
 	if (!stat)
 		return lose_remote(r, n, &kept, err);
-	if (n->parent && r->sy->hooks.is_open(r->sy->hooks.arg, n->id) && n->content) {
+	if (n->parent && r->sy->hooks.is_open(r->sy->hooks.arg, n->id) && n->content && !is_unread(st, n)) {
 		fresh = *n;
 		if ((code = detach(r, n, err)))
 			return code;
@@ -419,4 +428,63 @@ merge_end(struct merge *m, const char *self_version, struct weir_err *err)
 	if (m->is_changed && m->was_listed)
 		news_node(m->r, m->dir, true);
 	return weir_node_update(st, &n, err);
+}
+
+/* ---- renamed elsewhere ---- */
+
+static bool
+is_inside(struct weir_store *st, uint64_t dir, uint64_t maybe_above)
+{
+	struct weir_node n;
+
+	for (int i = 0; i < 4096 && dir; i++) {
+		if (dir == maybe_above)
+			return true;
+		if (weir_node_get(st, dir, &n))
+			return false;
+		dir = n.parent;
+	}
+	return false;
+}
+
+/* Only a node that is where the remote had it, that nothing of ours is on its way to or from, to a place that is free on both sides. */
+static bool
+may_move(struct weir_remote *r, const struct weir_node *n, uint64_t dir, const char *rname, const char *name)
+{
+	struct weir_store *st = r->sy->st;
+	struct send s = { .node = n->id, .from_dir = n->rparent, .to_dir = dir, .is_dir = n->type == WEIR_DIR };
+	char was[WEIR_RNAME_MAX + 1];
+	struct weir_upload_row row;
+	struct weir_node other;
+
+	if (!n->rparent || n->parent != n->rparent || !weir_remote_rname(r, n->type, n->name, was) || strcmp(was, n->rname) != 0 ||
+	    (n->flags & (WEIR_N_ROOT | WEIR_N_BIND | WEIR_N_DOUBT)) || weir_upload_get(st, n->id, &row))
+		return false;
+	if (weir_node_get(st, dir, &other) || other.type != WEIR_DIR || (!other.parent && !(other.flags & WEIR_N_ROOT)) || is_inside(st, dir, n->id))
+		return false;
+	if (weir_node_remote_child(st, dir, rname, &other) != WEIR_E_NOENT || weir_node_child(st, dir, name, &other) != WEIR_E_NOENT)
+		return false;
+	snprintf(s.from_name, sizeof(s.from_name), "%s", n->rname);
+	snprintf(s.to_name, sizeof(s.to_name), "%s", rname);
+	if (!send_enter(r, &s))
+		return false;
+	send_leave(r, &s);
+	return true;
+}
+
+enum weir_code
+merge_moved(struct weir_remote *r, struct weir_node *n, uint64_t dir, const char *rname, struct weir_err *err)
+{
+	const struct weir_stat as = { .type = n->type == WEIR_LINK && !(weir_backend_caps(r->be) & WEIR_CAP_SYMLINK) ? WEIR_FILE : n->type };
+	char name[WEIR_NAME_MAX + 1];
+	enum weir_type type;
+
+	if (strlen(rname) > WEIR_RNAME_MAX || !entry_name(r, rname, &as, name, &type) || type != n->type || !may_move(r, n, dir, rname, name))
+		return WEIR_OK;
+	news_entry(r, n->parent, n->name);
+	n->parent = n->rparent = dir;
+	snprintf(n->name, sizeof(n->name), "%s", name);
+	snprintf(n->rname, sizeof(n->rname), "%s", rname);
+	news_entry(r, n->parent, n->name);
+	return weir_node_update(r->sy->st, n, err);
 }

@@ -132,8 +132,13 @@ remote_state(struct weir_remote *r, enum weir_remote_state state, const char *se
 	r->state = state;
 	weir_log(state == WEIR_REMOTE_UP ? WEIR_LOG_INFO : WEIR_LOG_WARN, "remote '%s' is %s%s%s", r->conf->name, word[state], sentence ? ": " : "",
 	    sentence ? sentence : "");
-	if (state == WEIR_REMOTE_UP)
+	if (state == WEIR_REMOTE_UP) {
 		weir_sync_kick_now(r);
+		r->watch.fails = 0;
+		r->watch.is_kicked = true;
+		pthread_cond_signal(&r->watch.cond);
+	} else
+		r->watch.is_good = false;
 	weir_wake_all(&r->sent, WEIR_OK);
 }
 
@@ -201,7 +206,8 @@ remote_probe(struct weir_remote *r)
 	struct job *j;
 	int64_t now = weir_now_ms();
 	bool is_due = r->state == WEIR_REMOTE_CONNECTING || (r->state != WEIR_REMOTE_UP && now - r->probed_ms > PROBE_EVERY_MS) ||
-	    (r->state == WEIR_REMOTE_UP && r->be->ops->quota && now - r->usage_ms > 300000 && now - r->probed_ms > 300000);
+	    (r->state == WEIR_REMOTE_UP && r->be->ops->quota && now - r->usage_ms > 300000 && now - r->probed_ms > 300000 &&
+	    !watch_is_idle(r));
 
 	/* Wrong credentials are not tried in a loop: servers lock accounts for that. */
 	if (r->state == WEIR_REMOTE_REFUSED && now - r->probed_ms < 60000)
@@ -254,10 +260,12 @@ news_thread(void *arg)
 		r->news = n->next;
 		if (!r->news)
 			r->news_tail = &r->news;
+		r->telling = n->kind == NEWS_NODE && n->is_data ? n->node : 0;
 		weir_store_unlock(st);
 		news_deliver(r, n);
 		free(n);
 		weir_store_lock(st);
+		r->telling = 0;
 	}
 	weir_store_unlock(st);
 	return NULL;
@@ -299,6 +307,22 @@ news_deleted(struct weir_remote *r, uint64_t parent, uint64_t child, const char 
 
 	n->kind = NEWS_DELETED;
 	n->child = child;
+}
+
+bool
+weir_sync_is_telling(struct weir_sync *sy, const struct weir_node *node)
+{
+	struct weir_remote *r = weir_sync_remote(sy, node->remote);
+	unsigned looked = 0;
+
+	if (!r)
+		return false;
+	if (r->telling == node->id)
+		return true;
+	for (const struct news *n = r->news; n; n = n->next)
+		if (++looked > 1000 || (n->kind == NEWS_NODE && n->is_data && n->node == node->id))
+			return true;
+	return false;
 }
 
 /* ---- places ---- */
@@ -425,6 +449,9 @@ weir_remote_view(struct weir_remote *r, struct weir_remote_view *v)
 	v->fetching = r->running[JOB_FETCH] + r->running[JOB_AHEAD];
 	v->sending = r->running[JOB_SEND] + r->running[JOB_PART];
 	v->sent_bytes = r->sent_bytes;
+	v->watch = r->watch.how;
+	v->watched_ms = r->watch.asked_ms;
+	snprintf(v->watch_error, sizeof(v->watch_error), "%s", r->watch.error);
 }
 
 /* ---- the whole ---- */
@@ -440,7 +467,7 @@ sync_timer(void *arg)
 
 		for (size_t i = 0; i < sy->nremotes; i++) {
 			remote_probe(sy->remotes[i]);
-			list_watch(sy->remotes[i]);
+			watch_tick(sy->remotes[i]);
 			list_walk(sy->remotes[i]);
 			send_schedule(sy->remotes[i]);
 		}
@@ -489,6 +516,7 @@ remote_new(struct weir_sync *sy, const struct weir_remote_conf *conf, struct wei
 	pthread_cond_init(&r->work, NULL);
 	pthread_cond_init(&r->gone, NULL);
 	pthread_cond_init(&r->news_cond, NULL);
+	pthread_cond_init(&r->watch.cond, NULL);
 	if ((code = weir_backend_open(&r->be, conf, sy->http, err)))
 		goto fail;
 	remote_limits(r);
@@ -523,7 +551,7 @@ remote_free(struct weir_remote *r)
 	pthread_cond_destroy(&r->work);
 	pthread_cond_destroy(&r->gone);
 	pthread_cond_destroy(&r->news_cond);
-	free(r->root_version);
+	pthread_cond_destroy(&r->watch.cond);
 	free(r);
 }
 
@@ -544,6 +572,8 @@ weir_sync_new(struct weir_store *st, const struct weir_conf *conf, const struct 
 		if (!r)
 			sy->nremotes++;
 	}
+	for (size_t i = 0; !r && i < sy->nremotes; i++)
+		watch_start(sy->remotes[i]);
 	for (size_t i = 0; !r && i < sy->nremotes; i++)
 		sy->remotes[i]->has_news_thread = pthread_create(&sy->remotes[i]->news_thread, NULL, news_thread, sy->remotes[i]) == 0;
 	if (!r)
@@ -568,6 +598,7 @@ weir_sync_free(struct weir_sync *sy)
 		sy->remotes[i]->cancel.is_set = true;
 		pthread_cond_broadcast(&sy->remotes[i]->work);
 		pthread_cond_broadcast(&sy->remotes[i]->news_cond);
+		pthread_cond_broadcast(&sy->remotes[i]->watch.cond);
 	}
 	for (unsigned i = 0; i < sy->st->live_slots; i++)
 		for (struct weir_content *c = sy->st->live[i]; c; c = c->hash_next)
@@ -581,6 +612,7 @@ weir_sync_free(struct weir_sync *sy)
 	if (sy->has_timer)
 		pthread_join(sy->timer, NULL);
 	for (size_t i = 0; i < sy->nremotes; i++) {
+		watch_end(sy->remotes[i]);
 		if (sy->remotes[i]->has_news_thread)
 			pthread_join(sy->remotes[i]->news_thread, NULL);
 		remote_free(sy->remotes[i]);

@@ -34,6 +34,11 @@ size_t weir_sync_count(const struct weir_sync *);
 struct weir_remote *weir_sync_at(struct weir_sync *, size_t);
 
 enum weir_remote_state { WEIR_REMOTE_CONNECTING, WEIR_REMOTE_UP, WEIR_REMOTE_DOWN, WEIR_REMOTE_REFUSED };
+enum weir_watch {		/* how changes made elsewhere are seen */
+	WEIR_WATCH_AGE,		/* a listing grows old */
+	WEIR_WATCH_WALK,	/* versions of directories are compared from the root down */
+	WEIR_WATCH_FEED,	/* the storage tells */
+};
 struct weir_remote_view {		/* for status; a copy */
 	const char *name, *type;
 	uint64_t id, root;
@@ -45,6 +50,9 @@ struct weir_remote_view {		/* for status; a copy */
 	struct weir_http_stats http;
 	unsigned fetching, sending;
 	uint64_t sent_bytes;
+	enum weir_watch watch;
+	int64_t watched_ms;		/* wall clock of the last answer; 0: none yet */
+	char watch_error[256];
 };
 void weir_remote_view(struct weir_remote *, struct weir_remote_view *);
 uint64_t weir_remote_id(const struct weir_remote *);
@@ -62,6 +70,11 @@ bool weir_sync_is_fresh(struct weir_sync *, const struct weir_node *dir);
 uint32_t weir_sync_valid_ms(struct weir_sync *, const struct weir_node *dir);
 /* Start or join a listing of dir; w is woken when it (or enough of it to look again) is there. WEIR_PENDING, or why it cannot be. */
 enum weir_code weir_sync_list(struct weir_sync *, const struct weir_node *dir, struct weir_waiter *w);
+
+/* Somebody uses this remote: news is asked for more often for a while. The calls above and below say so by themselves. */
+void weir_sync_used(struct weir_sync *, uint64_t remote);
+/* Are the fronts still to be told that their pages of this node are old? */
+bool weir_sync_is_telling(struct weir_sync *, const struct weir_node *);
 
 /* ---- fetches ---- */
 /* Have [off, off+len) of c fetched, and what the planner thinks will be wanted next. w (may be NULL) is woken as pages arrive or when it
