@@ -82,6 +82,18 @@ server_ncemu() {
 	export WEIR_TEST_NCEMU WEIR_TEST_NCEMU_USER WEIR_TEST_NCEMU_PASSWORD
 }
 
+# server_cloud NAME CLIENT SECRET REFRESH: an emulator that people sign in to
+server_cloud() {
+	local name=$1 var=WEIR_TEST_${1^^}
+	servers_dir
+	server_daemon "$name" "$BUILD/tests/emulators/$name" --port 0 --dir "$(server_data "$name")" --client-id "$2" --client-secret "$3" \
+	    --refresh-token "$4" || return 1
+	export "$var=http://$LISTENING" "${var}_CLIENT_ID=$2" "${var}_CLIENT_SECRET=$3" "${var}_REFRESH_TOKEN=$4"
+}
+
+server_driveemu() { server_cloud driveemu 407408718192-driveemu.apps.example.com GOCSPX-emulator-secret 1//0emulator-refresh-token; }
+server_dropemu() { server_cloud dropemu dropemuappkey01 dropemusecret01 emulator-refresh-token; }
+
 server_data() {	# NAME -> its folder
 	mkdir -p "$SERVERS/data/$1" && echo "$SERVERS/data/$1"
 }
