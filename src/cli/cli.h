@@ -88,6 +88,9 @@ struct weir_target {
 	char *mountpoint;	/* NULL: mounted elsewhere (another namespace), reached by its cache */
 	char *path;		/* in the namespace: "/" … */
 };
+/* How every verb about a mount begins: its options into `into` (whose conf is *conf afterwards), then the mount that the first operand names. false: return
+ * *status. */
+bool weir_target_begin(struct weir_target *, const struct weir_verb *, void *into, const char *const *conf, int argc, char **argv, int *status);
 int weir_target_find(struct weir_target *, const char *conf_path, const char *path);	/* exit status; sentence printed */
 void weir_target_free(struct weir_target *);
 /* weir_control_call() on it. While its worker is just being replaced it tries for a moment. */

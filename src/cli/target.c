@@ -30,6 +30,17 @@ weir_cli_conf(const char *path)
 	return conf;
 }
 
+bool
+weir_target_begin(struct weir_target *t, const struct weir_verb *verb, void *into, const char *const *conf, int argc, char **argv, int *status)
+{
+	int first = weir_opt_parse(verb, into, argc, argv, status);
+
+	if (first < 0)
+		return false;
+	*status = weir_target_find(t, *conf, argv[first]);
+	return *status == WEIR_EXIT_OK;
+}
+
 void
 weir_target_free(struct weir_target *t)
 {

@@ -25,12 +25,9 @@ verify_run(const struct weir_verb *verb, int argc, char **argv)
 	struct weir_err err = {0};
 	json_t *answer = NULL;
 	enum weir_code r;
-	int status, i = weir_opt_parse(verb, &o, argc, argv, &status);
+	int status;
 
-	if (i < 0)
-		return status;
-	status = weir_target_find(&t, o.conf, argv[i]);
-	if (status != WEIR_EXIT_OK)
+	if (!weir_target_begin(&t, verb, &o, &o.conf, argc, argv, &status))
 		return status;
 	r = weir_target_call(&t, json_pack("{s:s, s:s, s:b}", "verb", "verify", "path", t.path, "settle", (int)o.is_settle), NULL, NULL, &answer, &err);
 	if (answer != NULL && json_object_get(answer, "pages") != NULL) {
