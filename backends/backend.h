@@ -47,6 +47,8 @@ enum {	/* weir_backend.caps: what this endpoint really does. Static ones are set
 	WEIR_CAP_WAITS		= 1 << 17,	/* changes() waits for news by itself (longpoll); else the core asks every few seconds */
 	WEIR_CAP_SEQUENTIAL	= 1 << 18,	/* parts of one upload go one after the other, each from where the last one ended */
 	WEIR_CAP_LAST_ALONE	= 1 << 19,	/* the last part is sent when all others have arrived */
+	WEIR_CAP_PARTS_UNTOLD	= 1 << 20,	/* upload_status() says only whether the upload lives: the core's own table tells which parts arrived,
+						 * and commit finds out (BADSUM, NOENT) when that was wrong */
 };
 
 struct weir_limits {			/* filled by open()/probe(); 0: no limit */
@@ -225,6 +227,8 @@ struct weir_backend {
 /* For storages that were told Retry-After with a 429 or 503: calls from now on wait that long (negative: not told, does nothing;
  * longer than 5 min is cut). The storage still returns WEIR_E_THROTTLED. Any thread. */
 void weir_backend_pause(struct weir_backend *, int64_t retry_after_ms);
+/* MD5 of bytes [off, off+len) of a source. IO. */
+enum weir_code weir_source_md5(struct weir_source *, uint64_t off, uint64_t len, unsigned char out[16], struct weir_err *);
 /* Capabilities and limits of the storage at the bottom of a stack. */
 unsigned weir_backend_caps(const struct weir_backend *);
 const struct weir_limits *weir_backend_limits(const struct weir_backend *);

@@ -95,7 +95,7 @@ struct promise {
 	const char *cap_name;
 	unsigned hooks;			/* needed: HOOK_* */
 };
-enum { HOOK_UPLOAD = 1, HOOK_COPY_PART = 2, HOOK_COPY = 4, HOOK_MOVE = 8, HOOK_SET_META = 16, HOOK_QUOTA = 32 };
+enum { HOOK_UPLOAD = 1, HOOK_COPY_PART = 2, HOOK_COPY = 4, HOOK_MOVE = 8, HOOK_SET_META = 16, HOOK_QUOTA = 32, HOOK_ABORT = 64 };
 #define PROMISE(fn) { #fn, fn, 0, NULL, 0 }
 #define PROMISE_CAP(fn, cap) { #fn, fn, WEIR_CAP_##cap, #cap, 0 }
 #define PROMISE_HOOK(fn, hooks) { #fn, fn, 0, NULL, hooks }

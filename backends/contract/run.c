@@ -324,8 +324,9 @@ clean(struct t *t, const char *path)
 static unsigned
 hooks(const struct weir_backend_ops *o)
 {
-	return (o->upload_begin != NULL && o->upload_part != NULL && o->upload_status != NULL && o->upload_commit != NULL &&
-		o->upload_abort != NULL ? HOOK_UPLOAD : 0u) |
+	return (o->upload_begin != NULL && o->upload_part != NULL && o->upload_status != NULL && o->upload_commit != NULL ?
+		HOOK_UPLOAD : 0u) |
+	       (o->upload_abort != NULL ? HOOK_ABORT : 0u) |
 	       (o->upload_copy_part != NULL ? HOOK_COPY_PART : 0u) | (o->copy != NULL ? HOOK_COPY : 0u) |
 	       (o->move != NULL ? HOOK_MOVE : 0u) | (o->set_meta != NULL ? HOOK_SET_META : 0u) | (o->quota != NULL ? HOOK_QUOTA : 0u);
 }
@@ -409,7 +410,7 @@ say_caps(struct t *t)
 {
 	static const char *const names[] = { "RANGES", "CAS_CREATE", "CAS_PUT", "CAS_COMMIT", "CAS_COPY", "CAS_DELETE", "MTIME", "MODE",
 		"SYMLINK", "DIRS", "DIR_MOVE", "LIST_DEEP", "DIR_VERSION", "FOLD_CASE", "FOLD_NFC", "LIST_MTIME", "LOCAL", "WAITS", "SEQUENTIAL",
-		"LAST_ALONE" };
+		"LAST_ALONE", "PARTS_UNTOLD" };
 	unsigned caps = weir_backend_caps(t->be);
 	struct weir_buf line = WEIR_BUF(4096);
 

@@ -264,7 +264,7 @@ parts_resume(struct parts *ps)
 	struct put *p = ps->p;
 	struct weir_store *st = p->r->sy->st;
 	struct held h = { .ps = ps };
-	bool found;
+	bool found, is_told;
 	enum weir_code r;
 
 	weir_store_lock(st);
@@ -280,8 +280,9 @@ parts_resume(struct parts *ps)
 		return false;
 	h.has = weir_xcalloc(ps->count + 1, 1);
 	r = p->r->be->ops->upload_status(p->r->be, &p->ctx, &p->where, ps->row.id, part_held, &h, NULL);
+	is_told = !(weir_backend_caps(p->r->be) & WEIR_CAP_PARTS_UNTOLD);
 	for (uint32_t i = 0; i < ps->count; i++)
-		if (r || !h.has[i]) {
+		if (r || (is_told && !h.has[i])) {
 			free(ps->tags[i]);
 			ps->tags[i] = NULL;
 		}
