@@ -88,7 +88,7 @@ weir_again_due(struct weir_store *st, uint64_t remote, int64_t now_ms, uint64_t 
 size_t
 weir_nodes_by_rid(struct weir_store *st, uint64_t remote, const char *rid, uint64_t *ids, size_t max)
 {
-	sqlite3_stmt *s = weir_store_stmt(st, "SELECT id FROM nodes WHERE remote=?1 AND rid=?2 AND rid<>'' AND rparent IS NOT NULL LIMIT ?3");
+	sqlite3_stmt *s = weir_store_stmt(st, "SELECT id FROM nodes WHERE remote=?1 AND rid=?2 AND rid<>'' AND (rparent IS NOT NULL OR (flags & 8)) LIMIT ?3");
 	size_t n = 0;
 
 	sqlite3_bind_int64(s, 1, (int64_t)remote);

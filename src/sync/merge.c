@@ -312,9 +312,12 @@ merge_found(struct merge *m, struct weir_node *n, enum weir_type type, const str
 	}
 	if (!n->rversion[0] && stat->version)
 		set_remote(n, stat);
-	else if (!take_facts(m->r, n, stat))
+	else if (take_facts(m->r, n, stat))
+		news_node(m->r, n->id, false);
+	else if (!stat->id || strcmp(stat->id, n->rid) == 0)
 		return WEIR_OK;
-	news_node(m->r, n->id, false);
+	if (stat->id)
+		snprintf(n->rid, sizeof(n->rid), "%s", stat->id);
 	return weir_node_update(st, n, err);
 }
 

@@ -402,6 +402,8 @@ ask_feed(struct weir_remote *r, struct weir_err *err)
 	weir_store_unlock(st);
 	code = r->be->ops->changes(r->be, &ctx, &cursor, waits && !is_first && !r->watch.fails ? WAIT_MS : 0, tell, &t, err);
 	weir_store_lock(st);
+	if (t.n && r->watch.needs_ids) /* something was listed while we waited, and what was told may be in it */
+		learn_ids(r);
 	if (code == WEIR_E_STALE) {
 		weir_log(WEIR_LOG_INFO, "remote '%s': its list of changes does not reach back to where we were: all is looked at again", r->conf->name);
 		t.n = 0;
