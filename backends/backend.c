@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "../src/util/text.h"
 #include "../src/util/util.h"
 #include "layers.h"
 
@@ -61,6 +62,30 @@ weir_backend_pause(struct weir_backend *b, int64_t retry_after_ms)
 	was = atomic_load(&b->pause_until_ms);
 	while (was < until && !atomic_compare_exchange_weak(&b->pause_until_ms, &was, until))
 		;
+}
+
+enum weir_code
+weir_source_md5(struct weir_source *src, uint64_t off, uint64_t len, unsigned char out[WEIR_MD5_LEN], struct weir_err *err)
+{
+	const size_t max = 256u << 10;
+	WEIR_AUTO(weir_freep) char *buf = weir_xcalloc(1, max);
+	struct weir_digest *d = weir_digest_new("md5");
+	unsigned char all[64];
+
+	while (len > 0) {
+		ssize_t n = src->read(src, buf, len < max ? (size_t)len : max, off);
+
+		if (n <= 0) {
+			weir_digest_free(d);
+			return weir_err_set(err, WEIR_E_IO, "what is to be sent cannot be read");
+		}
+		weir_digest_add(d, buf, (size_t)n);
+		off += (uint64_t)n;
+		len -= (uint64_t)n;
+	}
+	weir_digest_end(d, all);
+	memcpy(out, all, WEIR_MD5_LEN);
+	return WEIR_OK;
 }
 
 void

@@ -136,8 +136,6 @@ enum weir_code weir_s3_compare(struct s3 *, const struct weir_ctx *, const char 
 /* Put bytes in memory: markers and scratch objects. */
 enum weir_code weir_s3_put_bytes(struct s3 *, const struct weir_ctx *, const char *key, const char *path, struct s3_headers *,
     const char *bytes, struct weir_http_resp *, struct weir_err *);
-/* MD5 of bytes [off, off+len) of a source. IO. */
-enum weir_code weir_s3_md5(struct weir_source *, uint64_t off, uint64_t len, unsigned char out[WEIR_MD5_LEN], struct weir_err *);
 
 /* ---- s3_list.c ---- */
 enum weir_code weir_s3_list(struct weir_backend *, const struct weir_ctx *, const struct weir_where *, unsigned flags, weir_list_fn *, void *,

@@ -282,30 +282,6 @@ weir_s3_get(struct weir_backend *be, const struct weir_ctx *ctx, const struct we
 
 /* ---- put ---- */
 
-enum weir_code
-weir_s3_md5(struct weir_source *src, uint64_t off, uint64_t len, unsigned char out[WEIR_MD5_LEN], struct weir_err *err)
-{
-	const size_t max = 256u << 10;
-	WEIR_AUTO(weir_freep) char *buf = weir_xcalloc(1, max);
-	struct weir_digest *d = weir_digest_new("md5");
-	unsigned char all[64];
-
-	while (len > 0) {
-		ssize_t n = src->read(src, buf, len < max ? (size_t)len : max, off);
-
-		if (n <= 0) {
-			weir_digest_free(d);
-			return weir_err_set(err, WEIR_E_IO, "what is to be sent cannot be read");
-		}
-		weir_digest_add(d, buf, (size_t)n);
-		off += (uint64_t)n;
-		len -= (uint64_t)n;
-	}
-	weir_digest_end(d, all);
-	memcpy(out, all, WEIR_MD5_LEN);
-	return WEIR_OK;
-}
-
 struct object_put {
 	const char *key;
 	const struct weir_where *where;
@@ -324,7 +300,7 @@ object_sum(struct object_put *p, const char *sum, struct weir_err *err)
 
 	if (sum == NULL || strncmp(sum, "md5:", 4) != 0 || strlen(sum) != 4 + 2 * WEIR_MD5_LEN ||
 	    weir_unhex(sum + 4, 2 * WEIR_MD5_LEN, p->md5) < 0)
-		r = weir_s3_md5(p->src, 0, p->size, p->md5, err);
+		r = weir_source_md5(p->src, 0, p->size, p->md5, err);
 	weir_hex(p->md5, WEIR_MD5_LEN, p->hex);
 	return r;
 }

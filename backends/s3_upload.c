@@ -44,7 +44,7 @@ weir_s3_mp_put_part(struct s3 *s, const struct weir_ctx *ctx, const char *key, c
 	struct s3_req q = { .method = "PUT", .key = key, .headers = &h, .has_body = true };
 	unsigned char md5[WEIR_MD5_LEN];
 	char b64[32], hex[2 * WEIR_MD5_LEN + 1], before[32];
-	enum weir_code r = weir_s3_md5(src, off, len, md5, err);
+	enum weir_code r = weir_source_md5(src, off, len, md5, err);
 
 	if (r != WEIR_OK)
 		return r;
