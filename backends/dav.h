@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What webdav.c and nextcloud.c share, and nobody else includes: one instance, one request, the operations that both
+/* What webdav.c, nextcloud.c and rclone.c share, and nobody else includes: one instance, one request, the operations that both
  * dialects do alike. dav_req.c: requests, refusals, PROPFIND. dav_ops.c: what moves bytes. dav_tree.c: what moves names. dav_learn.c:
  * which preconditions this endpoint really keeps. */
 #ifndef WEIR_DAV_H
@@ -17,9 +17,11 @@ enum weir_dav_how { WEIR_DAV_HOW_NONE, WEIR_DAV_HOW_IF, WEIR_DAV_HOW_IF_MATCH };
 struct weir_dav_names {
 	bool is_on;			/* false: names go as they are */
 	bool is_refused[128];
+	bool is_rclone;			/* rclone's own spelling instead, whatever is refused */
 };
 
 struct weir_dav;
+struct weir_dav_call;
 struct weir_dav_dialect {
 	const char *type;		/* "webdav" */
 	const char *props;		/* properties asked for in PROPFIND, as XML */
@@ -27,7 +29,12 @@ struct weir_dav_dialect {
 	enum weir_code (*ready)(struct weir_dav *, const struct weir_ctx *, struct weir_err *);
 	/* Would the server take this name? NAME with a sentence if not. NULL: not known here. */
 	enum weir_code (*name)(struct weir_dav *, const char *leaf, struct weir_err *);
+	/* Before a PROPFIND of the path: a server that remembers listings is told to look again. NULL: none does. */
+	enum weir_code (*look)(struct weir_dav *, const struct weir_ctx *, const char *path, bool is_dir, struct weir_err *);
+	/* The status that an answer should have had. NULL: the server knows what it says. */
+	int (*status)(const struct weir_dav_call *);
 	void (*free)(void *own);	/* NULL: own is not used */
+	int64_t stall_ms;		/* how long a server may be silent; 0: 5 s */
 };
 
 struct weir_dav {
@@ -161,6 +168,6 @@ void weir_dav_upload_headers(struct weir_dav *, struct weir_dav_call *, const st
 enum weir_code weir_dav_learn(struct weir_dav *, const struct weir_ctx *, struct weir_err *);
 #define WEIR_DAV_SCRATCH ".weir-check-"
 
-extern const struct weir_backend_ops weir_backend_webdav, weir_backend_nextcloud;
+extern const struct weir_backend_ops weir_backend_webdav, weir_backend_nextcloud, weir_backend_rclone;
 
 #endif

@@ -231,8 +231,9 @@ learn_all(struct learn *l)
 	if (learn_folder(l, "MKCOL") / 100 != 2 || learn_put(l, l->a, WEIR_DAV_HOW_NONE, NULL) / 100 != 2)
 		return;	/* no right to write there: nothing is concluded, everything is compared */
 	learn_times(l);
-	l->keeps_create = learn_put(l, l->a, WEIR_DAV_HOW_NONE, WEIR_ABSENT) == 412 &&
-	    learn_put(l, l->b, WEIR_DAV_HOW_NONE, WEIR_ABSENT) / 100 == 2;
+	l->keeps_create = learn_put(l, l->a, WEIR_DAV_HOW_NONE, WEIR_ABSENT) == 412;
+	if (learn_put(l, l->b, WEIR_DAV_HOW_NONE, WEIR_ABSENT) / 100 != 2)	/* what follows wants both there */
+		l->keeps_create = false;
 	learn_listing(l);
 	l->how_put = learn_how_put(l);
 	l->keeps_overwrite = learn_transfer(l, "COPY", l->a, l->b, false, NULL) == 412 &&
@@ -318,7 +319,7 @@ weir_dav_op_check(struct weir_backend *b, const struct weir_ctx *ctx, void (*lin
 	how[0] = atomic_load(&d->how_put);
 	how[1] = atomic_load(&d->how_copy);
 	how[2] = atomic_load(&d->how_delete);
-	if (d->auth && strncasecmp(d->origin, "http:", 5) == 0)
+	if (d->auth && strncasecmp(d->origin, "http:", 5) == 0 && strncmp(d->origin, "http://127.0.0.1:", 17) != 0)
 		line(arg, "the credentials travel in the clear: the url is http, not https");
 	for (size_t i = 0; i < WEIR_LEN(what); i++) {
 		WEIR_AUTO(weir_freep) char *s = weir_xasprintf("versions when %s: %s", what[i], learn_spelling(how[i]));

@@ -85,12 +85,72 @@ names_add_utf8(struct weir_buf *out, uint32_t cp)	/* U+0800 … U+FFFF: all twin
 	weir_buf_adds(out, s);
 }
 
+/* ---- as rclone speaks of names ---- */
+
+/* Between rclone and those who talk to it, names have one spelling whatever the storage holds (lib/encoder's "Standard"): control
+ * characters and DEL are their pictures, and ‛ stands before a picture, or a ‛, that means itself. What stands for '/' and NUL stays as
+ * it is both ways: no name here can hold these. */
+static uint32_t
+standard_picture(uint32_t cp)
+{
+	return cp > 0 && cp < 0x20 ? 0x2400 + cp : cp == 0x7f ? 0x2421 : 0;
+}
+
+static unsigned char
+standard_of_picture(uint32_t cp)
+{
+	return cp > 0x2400 && cp < 0x2420 ? (unsigned char)(cp - 0x2400) : cp == 0x2421 ? 0x7f : 0;
+}
+
+static char *
+standard_escape(const char *name)
+{
+	struct weir_buf out = WEIR_BUF(NAMES_MAX);
+
+	for (const unsigned char *p = (const unsigned char *)name; *p; ) {
+		uint32_t cp = 0;
+		unsigned len = names_char(p, &cp);
+
+		if (len && standard_picture(cp)) {
+			names_add_utf8(&out, standard_picture(cp));
+		} else {
+			if (len && (cp == 0x201b || standard_of_picture(cp)))
+				weir_buf_adds(&out, QUOTE);
+			weir_buf_add(&out, p, len ? len : 1);
+		}
+		p += len ? len : 1;
+	}
+	return weir_buf_take(&out);
+}
+
+static char *
+standard_unescape(const char *name)
+{
+	struct weir_buf out = WEIR_BUF(NAMES_MAX);
+
+	for (const unsigned char *p = (const unsigned char *)name; *p; ) {
+		uint32_t cp = 0, next = 0;
+		unsigned len = names_char(p, &cp), more = 0;
+
+		if (len && cp == 0x201b && (more = names_char(p + len, &next)) && (next == 0x201b || standard_of_picture(next)))
+			weir_buf_add(&out, p + len, more);
+		else if (len && standard_of_picture(cp))
+			weir_buf_addc(&out, (char)standard_of_picture(cp));
+		else
+			weir_buf_add(&out, p, len ? len : 1);
+		p += (len ? len : 1) + (len && cp == 0x201b && (next == 0x201b || standard_of_picture(next)) ? more : 0);
+	}
+	return weir_buf_take(&out);
+}
+
 char *
 weir_dav_escape(const struct weir_dav_names *n, const char *name)
 {
 	struct weir_buf out = WEIR_BUF(NAMES_MAX);
 	const unsigned char *p = (const unsigned char *)name;
 
+	if (n->is_rclone)
+		return standard_escape(name);
 	if (!n->is_on)
 		return weir_xstrdup(name);
 	while (*p) {
@@ -124,6 +184,8 @@ weir_dav_unescape(const struct weir_dav_names *n, const char *name)
 	struct weir_buf out = WEIR_BUF(NAMES_MAX);
 	const unsigned char *p = (const unsigned char *)name;
 
+	if (n->is_rclone)
+		return standard_unescape(name);
 	if (!n->is_on)
 		return weir_xstrdup(name);
 	while (*p) {

@@ -116,7 +116,8 @@ weir_dav_open(struct weir_dav **out, const struct weir_dav_dialect *dialect, con
 {
 	struct weir_dav *d = weir_xcalloc(1, sizeof(*d));
 	struct weir_http_pool_conf pc = { .name = rc->name, .proxy = rc->proxy, .ca_file = rc->ca_file, .up_bytes_s = rc->bandwidth_up,
-		.down_bytes_s = rc->bandwidth_down, .stall_ms = 5000, .connect_ms = 5000, .max_connections = connections };
+		.down_bytes_s = rc->bandwidth_down, .stall_ms = dialect->stall_ms ? dialect->stall_ms : 5000,
+		.connect_ms = 5000, .max_connections = connections };
 	const char *url;
 	enum weir_code r;
 
@@ -351,6 +352,8 @@ weir_dav_send(struct weir_dav *d, const struct weir_ctx *ctx, struct weir_dav_ca
 	c->req.headers = NULL;
 	if (r)
 		return r;
+	if (d->dialect->status)
+		c->resp.status = d->dialect->status(c);
 	if (c->resp.status == 401)
 		return dav_auth_failed(d, c, err);
 	if (c->resp.status == 429 || c->resp.status == 503 || c->resp.status == 425 || c->resp.status == 509) {
@@ -664,6 +667,9 @@ weir_dav_propfind0(struct weir_dav *d, const struct weir_ctx *ctx, const char *p
 	struct weir_dav_call c;
 	enum weir_code r;
 
+	r = d->dialect->look ? d->dialect->look(d, ctx, path, false, err) : WEIR_OK;
+	if (r)
+		return r;
 	weir_dav_call(&c, d, "PROPFIND", path, is_dir);
 	r = dav_propfind(d, ctx, &c, 0, props, &l, err);
 	if (!r && dav_wants_slash(&c)) {
@@ -815,9 +821,13 @@ weir_dav_list_url(struct weir_dav *d, const struct weir_ctx *ctx, char *url, con
     struct weir_dav_listing *l, struct weir_err *err)
 {
 	struct weir_dav_call c;
-	enum weir_code r;
+	enum weir_code r = d->dialect->look ? d->dialect->look(d, ctx, path, true, err) : WEIR_OK;
 
 	memset(l, 0, sizeof(*l));
+	if (r) {
+		free(url);
+		return r;
+	}
 	weir_dav_call_url(&c, "PROPFIND", url);
 	c.path = path;
 	r = dav_propfind(d, ctx, &c, 1, props, l, err);
