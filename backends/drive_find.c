@@ -29,48 +29,10 @@ weir_drive_content(const struct drive_item *it)
 	return it->is_shortcut ? &it->to : &it->f;
 }
 
-bool
-weir_drive_is_folder(const struct drive_file *f)
-{
-	return f->mime != NULL && strcmp(f->mime, DRIVE_FOLDER) == 0;
-}
-
-bool
-weir_drive_is_doc(const struct drive_file *f)
-{
-	return f->mime != NULL && strncmp(f->mime, DRIVE_APPS, strlen(DRIVE_APPS)) == 0 && !weir_drive_is_folder(f) && f->md5 == NULL;
-}
-
 char *
 weir_drive_item_id(const struct drive_item *it)
 {
 	return it->is_shortcut ? weir_xasprintf("%s>%s", it->f.id, it->to.id) : weir_xstrdup(it->f.id);
-}
-
-char *
-weir_drive_id_own(const char *id)
-{
-	return weir_xstrndup(id, strcspn(id, ">"));
-}
-
-char *
-weir_drive_id_target(const char *id)
-{
-	const char *to = strchr(id, '>');
-
-	return weir_xstrdup(to == NULL ? id : to + 1);
-}
-
-char *
-weir_drive_version(const struct drive_file *f)
-{
-	if (weir_drive_is_folder(f))
-		return NULL;
-	if (f->rev != NULL)
-		return weir_xasprintf("%s:%s", f->id, f->rev);
-	if (f->md5 != NULL)
-		return weir_xasprintf("%s:%s", f->id, f->md5);
-	return weir_xasprintf("%s:t%s", f->id, f->modified == NULL ? "" : f->modified);
 }
 
 char *

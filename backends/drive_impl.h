@@ -52,6 +52,11 @@ struct drive_file {			/* strings owned; NULL: not told */
 };
 void weir_drive_file_free(struct drive_file *);
 void weir_drive_file_copy(struct drive_file *to, const struct drive_file *from);
+bool weir_drive_is_folder(const struct drive_file *);
+bool weir_drive_is_doc(const struct drive_file *);	/* a Google document: no bytes of its own */
+char *weir_drive_version(const struct drive_file *);	/* owned; NULL for folders */
+char *weir_drive_id_own(const char *id);		/* "OWN>TARGET" -> OWN; owned */
+char *weir_drive_id_target(const char *id);
 /* 0, or -1 when it is no file resource (no id). *f is to be freed in any case. */
 int weir_drive_file_parse(const json_t *, struct drive_file *f);
 
@@ -70,6 +75,8 @@ struct drive_changes { struct drive_change *v; size_t n; char *next, *start; };
 void weir_drive_changes_free(struct drive_changes *);
 int weir_drive_changes_parse(const char *json, size_t len, struct drive_changes *);
 
+/* Bytes kept of an upload: "bytes=0-N" -> N + 1, nothing -> 0. */
+uint64_t weir_drive_range_kept(const char *range);
 json_t *weir_drive_json_load(const char *, size_t len);	/* NULL: not JSON */
 const char *weir_drive_json_text(const json_t *object, const char *key);	/* NULL: none, or not a text; borrowed */
 void weir_drive_time(int64_t ns, char out[40]);		/* RFC 3339 with milliseconds */
@@ -200,12 +207,7 @@ struct drive_item {			/* an object as its folder names it */
 };
 void weir_drive_item_free(struct drive_item *);
 const struct drive_file *weir_drive_content(const struct drive_item *);
-bool weir_drive_is_folder(const struct drive_file *);
-bool weir_drive_is_doc(const struct drive_file *);	/* a Google document: no bytes of its own */
 char *weir_drive_item_id(const struct drive_item *);
-char *weir_drive_version(const struct drive_file *);	/* owned; NULL for folders */
-char *weir_drive_id_own(const char *id);		/* "OWN>TARGET" -> OWN; owned */
-char *weir_drive_id_target(const char *id);
 /* The core's view. Strings owned. path stays NULL. */
 void weir_drive_stat_of(const struct drive *, const struct drive_item *, struct weir_stat *);
 /* NULL: it is named like a folder that cannot be shown. */
@@ -294,8 +296,6 @@ enum weir_code weir_drive_upload_commit(struct weir_backend *, const struct weir
     const char *const *tags, uint32_t ntags, uint64_t size, const struct weir_meta *, const char *sum, struct weir_stat *, struct weir_err *);
 enum weir_code weir_drive_upload_abort(struct weir_backend *, const struct weir_ctx *, const struct weir_where *, const char *id, struct weir_err *);
 void weir_drive_sessions_free(struct drive *);
-/* Bytes kept, out of the answer to a piece or to a question: "bytes=0-N" -> N + 1, nothing -> 0. Pure. */
-uint64_t weir_drive_range_kept(const char *range);
 /* Replace the content of a file by a source in one session. */
 enum weir_code weir_drive_send_whole(struct drive *, const struct weir_ctx *, const char *id, struct weir_source *, uint64_t size, int64_t mtime_ns,
     const char *path, struct weir_err *);

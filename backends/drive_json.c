@@ -192,6 +192,44 @@ weir_drive_page_parse(const char *text, size_t len, struct drive_page *p)
 	return 0;
 }
 
+bool
+weir_drive_is_folder(const struct drive_file *f)
+{
+	return f->mime != NULL && strcmp(f->mime, DRIVE_FOLDER) == 0;
+}
+
+bool
+weir_drive_is_doc(const struct drive_file *f)
+{
+	return f->mime != NULL && strncmp(f->mime, DRIVE_APPS, strlen(DRIVE_APPS)) == 0 && !weir_drive_is_folder(f) && f->md5 == NULL;
+}
+
+char *
+weir_drive_id_own(const char *id)
+{
+	return weir_xstrndup(id, strcspn(id, ">"));
+}
+
+char *
+weir_drive_id_target(const char *id)
+{
+	const char *to = strchr(id, '>');
+
+	return weir_xstrdup(to == NULL ? id : to + 1);
+}
+
+char *
+weir_drive_version(const struct drive_file *f)
+{
+	if (weir_drive_is_folder(f))
+		return NULL;
+	if (f->rev != NULL)
+		return weir_xasprintf("%s:%s", f->id, f->rev);
+	if (f->md5 != NULL)
+		return weir_xasprintf("%s:%s", f->id, f->md5);
+	return weir_xasprintf("%s:t%s", f->id, f->modified == NULL ? "" : f->modified);
+}
+
 /* ---- changes ---- */
 
 void
@@ -323,6 +361,17 @@ weir_drive_code(int status, const char *reason)
 		if (strcmp(error_reasons[i].reason, reason) == 0)
 			return status == 503 ? WEIR_E_THROTTLED : error_reasons[i].code;
 	return error_of_status(status);
+}
+
+uint64_t
+weir_drive_range_kept(const char *range)
+{
+	uint64_t last;
+	char end;
+
+	if (range == NULL || sscanf(range, "bytes=0-%" SCNu64 "%c", &last, &end) != 1 || last == UINT64_MAX)
+		return 0;
+	return last + 1;
 }
 
 /* ---- what is sent ---- */

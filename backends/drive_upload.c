@@ -42,17 +42,6 @@ upload_parse(const char *id, struct upload *u, struct weir_err *err)
 	return WEIR_OK;
 }
 
-uint64_t
-weir_drive_range_kept(const char *range)
-{
-	uint64_t last;
-	char end;
-
-	if (range == NULL || sscanf(range, "bytes=0-%" SCNu64 "%c", &last, &end) != 1 || last == UINT64_MAX)
-		return 0;
-	return last + 1;
-}
-
 /* ---- what this process knows of a session ---- */
 
 static void

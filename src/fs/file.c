@@ -108,6 +108,18 @@ file_content(struct weir_fs *fs, struct weir_node *n, struct weir_content **out,
 
 /* ---- open ---- */
 
+/* What has no size yet gets it before anybody reads or cuts it. */
+static enum weir_code
+open_sized(struct weir_op *op, const struct weir_node *n)
+{
+	enum weir_code r = op->wait.code;
+
+	if (!(n->flags & WEIR_N_UNSIZED) || !n->rparent)
+		return WEIR_OK;
+	op->wait.code = WEIR_OK;
+	return r ? r : weir_sync_size(op->fs->sy, n, fs_waiter(op));
+}
+
 static enum weir_code
 open_for_write(struct weir_op *op, struct weir_node *n)
 {
@@ -136,6 +148,8 @@ file_open(struct weir_op *op)
 	if (n.type == WEIR_DIR)
 		return WEIR_E_ISDIR;
 	weir_sync_used(op->fs->sy, n.remote);
+	if ((r = open_sized(op, &n)))
+		return r;
 	op->drops_cache = weir_sync_is_telling(op->fs->sy, &n);
 	if ((is_writer || (op->flags & O_TRUNC)) && (r = open_for_write(op, &n)))
 		return r;
@@ -455,6 +469,8 @@ file_truncate(struct weir_op *op, struct weir_node *n, uint64_t size)
 		return WEIR_E_ACCES;
 	if (size > INT64_MAX)
 		return WEIR_E_FBIG;
+	if ((r = open_sized(op, n)))
+		return r;
 	if (size > old && (r = quota_room(fs, n->remote, size - old)))
 		return r;
 	if (size == old && (n->content || size == 0) && !(size == 0 && !n->content)) {

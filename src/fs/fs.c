@@ -167,7 +167,7 @@ fs_attr(struct weir_op *op, const struct weir_node *n, uint32_t valid_ms, struct
 		a->ctime_ns = c->ctime_ns;
 	}
 	a->blocks = (a->size + 511) / 512;
-	a->valid_ms = valid_ms;
+	a->valid_ms = n->flags & WEIR_N_UNSIZED ? 0 : valid_ms; /* the size is about to be known */
 }
 
 void

@@ -104,6 +104,7 @@ struct weir_remote {
 	struct listing *listings;
 	struct dir_habit list_habits[HABITS], open_habits[HABITS];
 
+	struct sizing *sizings;				/* size.c: questions under way */
 	struct send *sends;
 	bool is_kicked;
 	int64_t next_due_ms;				/* wall clock of the earliest journal row that waits for its time */

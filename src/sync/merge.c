@@ -108,6 +108,16 @@ set_remote(struct weir_node *n, const struct weir_stat *st)
 		snprintf(n->rid, sizeof(n->rid), "%s", st->id);
 }
 
+/* What is not told is found out at the first open: sync/size.c. */
+static void
+set_size(struct weir_node *n, const struct weir_stat *st)
+{
+	bool is_told = st->size != WEIR_SIZE_NONE;
+
+	n->size = n->rsize = is_told ? st->size : 0;
+	n->flags = is_told || n->type != WEIR_FILE ? n->flags & ~(uint32_t)WEIR_N_UNSIZED : n->flags | WEIR_N_UNSIZED;
+}
+
 static enum weir_code
 insert_new(struct merge *m, const char *rname, const char *name, enum weir_type type, const struct weir_stat *st, uint64_t *node, struct weir_err *err)
 {
@@ -121,7 +131,7 @@ insert_new(struct merge *m, const char *rname, const char *name, enum weir_type 
 	set_remote(&n, st);
 	n.mtime_ns = n.ctime_ns = n.atime_ns = n.btime_ns = st->mtime_ns != WEIR_TIME_NONE ? st->mtime_ns : now;
 	if (type != WEIR_DIR)
-		n.size = n.rsize = st->size == WEIR_SIZE_NONE ? 0 : st->size;
+		set_size(&n, st);
 	take_facts(m->r, &n, st);
 	if (type == WEIR_DIR)
 		n.rversion[0] = 0; /* known only once it is listed: merge_end() */
@@ -265,7 +275,7 @@ merge_changed(struct weir_remote *r, struct weir_node *n, const struct weir_stat
 	if (fresh.content && (code = weir_content_drop(st, &fresh, err)))
 		return code;
 	fresh.flags &= ~(uint32_t)WEIR_N_EXACT;
-	fresh.size = fresh.rsize = stat->size == WEIR_SIZE_NONE ? 0 : stat->size;
+	set_size(&fresh, stat);
 	set_remote(&fresh, stat);
 	take_facts(r, &fresh, stat);
 	fresh.ctime_ns = weir_wall_ns();
