@@ -238,28 +238,110 @@ conf_clean_path(const char *s)
 	return out;
 }
 
+/* "REMOTE" or "REMOTE:FOLDER" of so many bytes; spaces around it do not count. */
+static enum weir_code
+conf_add_place(struct conf_reader *rd, struct weir_bind *b, const char *text, size_t len, struct weir_err *err)
+{
+	WEIR_AUTO(weir_freep) char *place = NULL, *folder = NULL;
+	char *colon;
+
+	for (; len > 0 && (text[0] == ' ' || text[0] == '\t'); text++, len--)
+		;
+	while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t'))
+		len--;
+	place = weir_xstrndup(text, len);
+	colon = strchr(place, ':');
+	if (*place == '\0' || colon == place)
+		return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: '%s' needs %s", rd->name, b->line, b->path,
+		    b->is_pool ? "pool(REMOTE:FOLDER, REMOTE:FOLDER)" : "REMOTE or REMOTE:FOLDER");
+	folder = conf_clean_path(colon != NULL ? colon + 1 : "");
+	if (folder == NULL)
+		return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: a folder in a remote has no '.' or '..'", rd->name, b->line);
+	if (colon != NULL)
+		*colon = '\0';
+	b->places = weir_xrealloc(b->places, b->nplaces + 1, sizeof(*b->places));
+	b->places[b->nplaces++] = (struct weir_place){.remote = WEIR_STEAL(place), .folder = WEIR_STEAL(folder)};
+	return WEIR_OK;
+}
+
+static const char *const conf_policies[] = {
+    [WEIR_POOL_FIRST] = "first", [WEIR_POOL_MOST_FREE] = "most-free", [WEIR_POOL_SIBLINGS] = "siblings",
+};
+
+const char *
+weir_conf_policy(enum weir_pool_policy p)
+{
+	return conf_policies[p];
+}
+
+/* "policy=most-free" or "reserve=10GB", after a semicolon. */
+static enum weir_code
+conf_pool_option(struct conf_reader *rd, struct weir_bind *b, const char *text, size_t len, struct weir_err *err)
+{
+	WEIR_AUTO(weir_freep) char *option = NULL;
+
+	for (; len > 0 && (text[0] == ' ' || text[0] == '\t'); text++, len--)
+		;
+	while (len > 0 && (text[len - 1] == ' ' || text[len - 1] == '\t'))
+		len--;
+	option = weir_xstrndup(text, len);
+	if (strncmp(option, "reserve=", 8) == 0) {
+		if (weir_size_parse(option + 8, &b->reserve_bytes) < 0 || b->reserve_bytes == UINT64_MAX)
+			return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: '%.64s' is no size; sizes look like 500MB or 10GiB", rd->name, b->line, option + 8);
+		return WEIR_OK;
+	}
+	for (size_t i = 0; i < WEIR_LEN(conf_policies); i++) {
+		if (strncmp(option, "policy=", 7) == 0 && strcmp(option + 7, conf_policies[i]) == 0) {
+			b->policy = (enum weir_pool_policy)i;
+			return WEIR_OK;
+		}
+	}
+	return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: a pool knows policy=first, policy=most-free, policy=siblings and reserve=SIZE, not '%.64s'",
+	    rd->name, b->line, option);
+}
+
+/* pool(share:data, lab:data; policy=most-free; reserve=10GB) */
+static enum weir_code
+conf_pool(struct conf_reader *rd, struct weir_bind *b, const char *value, struct weir_err *err)
+{
+	const char *p = value + strlen("pool("), *end = value + strlen(value) - 1;
+	enum weir_code r = WEIR_OK;
+	bool is_option = false;
+
+	b->is_pool = true;
+	b->reserve_bytes = UINT64_MAX;
+	if (*end != ')')
+		return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: the pool does not end with ')'", rd->name, b->line);
+	for (;;) {
+		size_t len = strcspn(p, is_option ? ";" : ",;");
+
+		if (len > (size_t)(end - p))
+			len = (size_t)(end - p);
+		r = is_option ? conf_pool_option(rd, b, p, len, err) : conf_add_place(rd, b, p, len, err);
+		if (r != WEIR_OK || p + len >= end)
+			return r;
+		is_option |= p[len] == ';';
+		p += len + 1;
+		if (b->nplaces == WEIR_POOL_MAX && !is_option)
+			return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: a pool has at most %u members", rd->name, b->line, WEIR_POOL_MAX);
+	}
+}
+
 static enum weir_code
 conf_bind(struct conf_reader *rd, const struct weir_ini_entry *e, struct weir_err *err)
 {
 	struct weir_conf *c = rd->conf;
-	WEIR_AUTO(weir_freep) char *path = conf_clean_path(e->key), *folder = NULL;
-	const char *colon = strchr(e->value, ':');
+	WEIR_AUTO(weir_freep) char *path = conf_clean_path(e->key);
 	struct weir_bind *b;
 
 	if (e->key[0] != '/' || path == NULL)
 		return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: '%.64s' is no path like /datasets", rd->name, e->line, e->key);
-	if (strncmp(e->value, "pool(", 5) == 0)
-		return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: this weir has no pools yet; bind one remote", rd->name, e->line);
-	if (*e->value == '\0' || colon == e->value)
-		return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: '%s' needs REMOTE or REMOTE:FOLDER", rd->name, e->line, e->key);
-	folder = conf_clean_path(colon != NULL ? colon + 1 : "");
-	if (folder == NULL)
-		return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: a folder in a remote has no '.' or '..'", rd->name, e->line);
 	c->binds = weir_xrealloc(c->binds, c->nbinds + 1, sizeof(*c->binds));
 	b = &c->binds[c->nbinds++];
-	*b = (struct weir_bind){.path = weir_xasprintf("/%s", path), .line = e->line, .folder = WEIR_STEAL(folder)};
-	b->remote = colon != NULL ? weir_xstrndup(e->value, (size_t)(colon - e->value)) : weir_xstrdup(e->value);
-	return WEIR_OK;
+	*b = (struct weir_bind){.path = weir_xasprintf("/%s", path), .line = e->line};
+	if (strncmp(e->value, "pool(", 5) == 0)
+		return conf_pool(rd, b, e->value, err);
+	return conf_add_place(rd, b, e->value, strlen(e->value), err);
 }
 
 static enum weir_code
@@ -401,19 +483,40 @@ conf_is_below(const char *a, const char *b)
 	return n == 0 || (strncmp(a, b, n) == 0 && (b[n] == '\0' || b[n] == '/'));
 }
 
+bool
+weir_conf_overlap(const struct weir_place *a, const struct weir_place *b)
+{
+	return strcmp(a->remote, b->remote) == 0 && (conf_is_below(a->folder, b->folder) || conf_is_below(b->folder, a->folder));
+}
+
+static enum weir_code
+conf_check_places(const struct conf_reader *rd, const struct weir_bind *b, struct weir_err *err)
+{
+	for (size_t i = 0; i < b->nplaces; i++) {
+		if (weir_conf_remote(rd->conf, b->places[i].remote) == NULL)
+			return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: there is no [remote %.64s]", rd->name, b->line, b->places[i].remote);
+		for (size_t k = 0; k < i; k++) {
+			if (weir_conf_overlap(&b->places[k], &b->places[i]))
+				return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: '%.64s:%.64s' and '%.64s:%.64s' put the same files into the pool twice",
+				    rd->name, b->line, b->places[k].remote, b->places[k].folder, b->places[i].remote, b->places[i].folder);
+		}
+	}
+	return WEIR_OK;
+}
+
 static enum weir_code
 conf_check_bind(const struct conf_reader *rd, const struct weir_bind *b, struct weir_err *err)
 {
-	if (weir_conf_remote(rd->conf, b->remote) == NULL)
-		return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: there is no [remote %.64s]", rd->name, b->line, b->remote);
-	for (const struct weir_bind *a = rd->conf->binds; a < b; a++) {
+	enum weir_code r = conf_check_places(rd, b, err);
+
+	for (const struct weir_bind *a = rd->conf->binds; r == WEIR_OK && a < b; a++) {
 		if (strcmp(a->path, b->path) == 0)
 			return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: '%.64s' stands in line %d already", rd->name, b->line, b->path, a->line);
-		if (strcmp(a->remote, b->remote) == 0 && (conf_is_below(a->folder, b->folder) || conf_is_below(b->folder, a->folder)))
+		if (!a->is_pool && !b->is_pool && weir_conf_overlap(a->places, b->places))
 			return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: '%.64s:%.64s' and line %d show the same files twice", rd->name, b->line,
-			    b->remote, b->folder, a->line);
+			    b->places->remote, b->places->folder, a->line);
 	}
-	return WEIR_OK;
+	return r;
 }
 
 static enum weir_code
@@ -433,8 +536,9 @@ conf_settle_namespace(struct conf_reader *rd, struct weir_err *err)
 	for (c->nbinds = 0; c->nbinds < c->nremotes; c->nbinds++) {
 		struct weir_remote_conf *r = &c->remotes[c->nbinds];
 
-		c->binds[c->nbinds] = (struct weir_bind){.path = weir_xasprintf("/%s", r->name), .remote = weir_xstrdup(r->name),
-		    .folder = weir_xstrdup(""), .line = r->line};
+		c->binds[c->nbinds] = (struct weir_bind){.path = weir_xasprintf("/%s", r->name), .nplaces = 1, .line = r->line};
+		c->binds[c->nbinds].places = weir_xcalloc(1, sizeof(struct weir_place));
+		*c->binds[c->nbinds].places = (struct weir_place){.remote = weir_xstrdup(r->name), .folder = weir_xstrdup("")};
 	}
 	return WEIR_OK;
 }
@@ -591,8 +695,11 @@ weir_conf_free(struct weir_conf *c)
 		conf_free_remote(&c->remotes[i]);
 	for (size_t i = 0; i < c->nbinds; i++) {
 		free(c->binds[i].path);
-		free(c->binds[i].remote);
-		free(c->binds[i].folder);
+		for (size_t k = 0; k < c->binds[i].nplaces; k++) {
+			free(c->binds[i].places[k].remote);
+			free(c->binds[i].places[k].folder);
+		}
+		free(c->binds[i].places);
 	}
 	free(c->remotes);
 	free(c->binds);

@@ -28,10 +28,26 @@ struct weir_remote_conf {
 	const struct weir_conf *conf;	/* back pointer, for messages */
 };
 
-struct weir_bind {			/* one line of [namespace]; pools come with issue "pools" and are refused by name till then */
-	char *path;			/* normalised: "/" or "/a/b", no trailing slash */
+struct weir_place {
 	char *remote;			/* name of a remote */
 	char *folder;			/* in it, "" = its root; no leading or trailing slash */
+};
+
+#define WEIR_POOL_MAX 32u
+enum weir_pool_policy {			/* where a new file of a pool goes */
+	WEIR_POOL_FIRST,		/* to the first member with room */
+	WEIR_POOL_MOST_FREE,		/* to the one with the most room */
+	WEIR_POOL_SIBLINGS,		/* to one that has the file's directory already (of several: the one with the most room) */
+};
+
+struct weir_bind {			/* one line of [namespace] */
+	char *path;			/* normalised: "/" or "/a/b", no trailing slash */
+	struct weir_place *places;	/* one, or the members of a pool in their order */
+	size_t nplaces;
+	bool is_pool;
+	enum weir_pool_policy policy;
+	uint64_t reserve_bytes;		/* a member with less room than this gets no new files while others have more; UINT64_MAX: 1 % of what
+					 * it may hold, at most 1 GiB */
 	int line;
 };
 
@@ -44,7 +60,8 @@ struct weir_conf {
 	bool xattr;			/* default no */
 	struct weir_remote_conf *remotes;
 	size_t nremotes;
-	struct weir_bind *binds;	/* without [namespace]: /NAME for every remote. Overlaps inside one remote are refused */
+	struct weir_bind *binds;	/* without [namespace]: /NAME for every remote. Overlaps inside one remote are refused, but a pool
+					 * may show once more what others show, and no place twice by itself */
 	size_t nbinds;
 };
 
@@ -60,6 +77,10 @@ enum weir_code weir_conf_parse(const char *name, const char *text, size_t len,
     const struct weir_conf_type *types, size_t ntypes, struct weir_conf **out, struct weir_err *);
 void weir_conf_free(struct weir_conf *);
 void weir_conf_freep(struct weir_conf **);
+
+/* Do the two places show some of the same files: one folder, or one inside the other? */
+bool weir_conf_overlap(const struct weir_place *, const struct weir_place *);
+const char *weir_conf_policy(enum weir_pool_policy);	/* as the configuration writes it */
 
 const struct weir_remote_conf *weir_conf_remote(const struct weir_conf *, const char *name);	/* NULL: none */
 /* Value of a storage key; NULL when it is not there. Borrowed. */

@@ -48,8 +48,8 @@ mark_meta(struct weir_op *op, struct weir_node *n)
 		n->flags |= WEIR_N_META;
 }
 
-static void
-apply(struct weir_op *op, struct weir_node *n)
+void
+attr_apply(struct weir_op *op, struct weir_node *n)
 {
 	const struct weir_attr *s = &op->set;
 
@@ -97,7 +97,7 @@ attr_set(struct weir_op *op)
 		c = weir_content_live(op->fs->st, n.id);
 		if (c && c->num == n.content && (r = file_save_attr(op->fs, c, &n)))
 			return fs_fail(op->fs, r);
-		apply(op, &n);
+		attr_apply(op, &n);
 		if (c && c->num == n.content) {
 			c->mtime_ns = n.mtime_ns;
 			c->ctime_ns = n.ctime_ns;

@@ -6,6 +6,7 @@
 #include "config.h"
 
 #include "internal.h"
+#include "pool.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -66,7 +67,7 @@ fs_writable(const struct weir_fs *fs, const struct weir_node *n)
 
 	if (fs->opt.is_readonly || (r && weir_remote_conf(r)->is_readonly))
 		return WEIR_E_ROFS;
-	if (!r || (n->flags & WEIR_N_VIRTUAL))
+	if (!(n->flags & WEIR_N_POOL) && (!r || (n->flags & WEIR_N_VIRTUAL)))
 		return WEIR_E_PERM;
 	return WEIR_OK;
 }
@@ -168,6 +169,10 @@ fs_attr(struct weir_op *op, const struct weir_node *n, uint32_t valid_ms, struct
 	}
 	a->blocks = (a->size + 511) / 512;
 	a->valid_ms = n->flags & WEIR_N_UNSIZED ? 0 : valid_ms; /* the size is about to be known */
+	if (n->flags & WEIR_N_POOL)
+		pool_attr(op, n, a);
+	else if (op->fs->has_shared && n->type == WEIR_DIR && pool_shows(op->fs, n->id))
+		a->valid_ms = 0;
 }
 
 void
@@ -220,6 +225,25 @@ fs_fresh(struct weir_op *op, const struct weir_node *dir)
 	return r;
 }
 
+static bool
+makes_name(enum weir_op_kind kind)
+{
+	return kind == WEIR_OP_LOOKUP || kind == WEIR_OP_CREATE || kind == WEIR_OP_MKDIR || kind == WEIR_OP_MKNOD || kind == WEIR_OP_SYMLINK;
+}
+
+static enum weir_code
+fs_handle(struct weir_op *op)
+{
+	enum weir_code (*special)(struct weir_op *) = pool_handler(op), r;
+
+	if (special)
+		return special(op);
+	r = handlers[op->kind](op);
+	if (!r && op->fs->has_shared && makes_name(op->kind))
+		op->attr.is_name_loose = pool_shows(op->fs, fs_in(op->fs, op->ino));
+	return r;
+}
+
 /* Lock held. */
 static enum weir_code
 fs_run(struct weir_op *op)
@@ -232,7 +256,7 @@ fs_run(struct weir_op *op)
 		op->wait.code = WEIR_OK;
 	}
 	op->fs->parked++; /* before it can be woken */
-	r = handlers[op->kind](op);
+	r = fs_handle(op);
 	if (r == WEIR_PENDING)
 		op->tries++;
 	else
@@ -287,6 +311,7 @@ fs_replay(struct weir_op *op, enum weir_code *r)
 		return true;
 	}
 	fs_attr_full(op, &n, &op->attr);
+	op->attr.is_name_loose = op->fs->has_shared;
 	if (op->kind == WEIR_OP_CREATE) {
 		op->ino2 = op->ino;
 		op->ino = fs_out(op->fs, node);
@@ -304,6 +329,9 @@ weir_fs_submit(struct weir_fs *fs, struct weir_op *op)
 
 	op->fs = fs;
 	op->tries = 0;
+	op->pool_asked = 0;
+	op->pool_dead = 0;
+	memset(op->pool_done, 0, sizeof(op->pool_done));
 	op->wait = (struct weir_waiter){ 0 };
 	weir_store_lock(fs->st);
 	if (!op->is_resent || !fs_replay(op, &r))
@@ -343,11 +371,31 @@ weir_fs_observe(struct weir_fs *fs, const struct weir_observer *o)
 	weir_store_unlock(fs->st);
 }
 
+/* The directories of pools that show this one are told the same. Lock NOT held. */
+static size_t
+news_pools(struct weir_fs *fs, uint64_t dir, uint64_t out[POOL_SHOWN_MAX])
+{
+	size_t n;
+
+	if (!fs->npools)
+		return 0;
+	weir_store_lock(fs->st);
+	n = pool_shown_at(fs, dir, out, POOL_SHOWN_MAX);
+	weir_store_unlock(fs->st);
+	return n;
+}
+
 static void
 news_node(void *arg, uint64_t node, bool is_data)
 {
 	struct weir_fs *fs = arg;
+	uint64_t pools[POOL_SHOWN_MAX];
+	size_t n = news_pools(fs, node, pools);
 
+	for (size_t k = 0; k < n; k++)
+		for (size_t i = 0; i < fs->nobservers; i++)
+			if (fs->observers[i].inval_node)
+				fs->observers[i].inval_node(fs->observers[i].arg, fs_out(fs, pools[k]), is_data ? 0 : -1, 0);
 	for (size_t i = 0; i < fs->nobservers; i++)
 		if (fs->observers[i].inval_node)
 			fs->observers[i].inval_node(fs->observers[i].arg, fs_out(fs, node), is_data ? 0 : -1, 0);
@@ -360,10 +408,8 @@ fs_news_data(struct weir_fs *fs, uint64_t node)
 }
 
 static void
-news_entry(void *arg, uint64_t parent, const char *name)
+news_entry_at(struct weir_fs *fs, uint64_t parent, const char *name)
 {
-	struct weir_fs *fs = arg;
-
 	for (size_t i = 0; i < fs->nobservers; i++) {
 		if (fs->observers[i].inval_entry)
 			fs->observers[i].inval_entry(fs->observers[i].arg, fs_out(fs, parent), name);
@@ -373,13 +419,29 @@ news_entry(void *arg, uint64_t parent, const char *name)
 }
 
 static void
+news_entry(void *arg, uint64_t parent, const char *name)
+{
+	struct weir_fs *fs = arg;
+	uint64_t pools[POOL_SHOWN_MAX];
+	size_t n = news_pools(fs, parent, pools);
+
+	news_entry_at(fs, parent, name);
+	for (size_t i = 0; i < n; i++)
+		news_entry_at(fs, pools[i], name);
+}
+
+static void
 news_deleted(void *arg, uint64_t parent, uint64_t child, const char *name)
 {
 	struct weir_fs *fs = arg;
+	uint64_t pools[POOL_SHOWN_MAX];
+	size_t n = news_pools(fs, parent, pools);
 
 	for (size_t i = 0; i < fs->nobservers; i++)
 		if (fs->observers[i].delete_entry)
 			fs->observers[i].delete_entry(fs->observers[i].arg, fs_out(fs, parent), child, name);
+	for (size_t i = 0; i < n; i++) /* another member may have the name: there it only means something else now */
+		news_entry_at(fs, pools[i], name);
 }
 
 /* ---- the whole ---- */

@@ -29,6 +29,7 @@ struct weir_attr {
 	uint32_t nlink, uid, gid, blksize;
 	int64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
 	uint32_t valid_ms;		/* how long a front may keep attributes and name without asking again */
+	bool is_name_loose;		/* the name may be changed under another path: it is not kept at all */
 };
 
 enum weir_op_kind {
@@ -100,7 +101,7 @@ struct weir_op {
 	size_t result;
 	struct weir_statfs statfs;
 	bool is_passthrough;		/* OPEN: answer with the backing file below */
-	bool drops_cache;		/* OPEN: what the front keeps of its pages is old and goes now */
+	bool drops_cache;		/* OPEN, OPENDIR: what the front keeps of its pages or entries is old and goes now */
 	bool is_direct;			/* OPEN: together with passthrough, for writers while passthrough readers exist */
 	bool lost_bits;			/* WRITE, OPEN: suid or sgid was cleared (is_killpriv): the front tells its kernel at once */
 	int pass_fd;			/* a new descriptor, the front closes it; -1: the node's backing id stands in the opens table */
@@ -112,6 +113,8 @@ struct weir_op {
 	struct weir_fs *fs;
 	struct weir_op *ready_next;
 	unsigned tries;			/* how often it was parked and came again */
+	uint64_t pool_asked;		/* the member's directory whose listing it waits for */
+	uint32_t pool_done[3], pool_dead;	/* members that have answered for the directories it is about; members that cannot take what is new */
 };
 
 enum weir_code weir_fs_submit(struct weir_fs *, struct weir_op *);

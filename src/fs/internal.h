@@ -28,6 +28,7 @@ struct fs_way {
 	char *name;
 };
 
+struct fs_pool;			/* pool.h */
 struct fs_grown { uint64_t remote; int64_t bytes; };
 
 #define READY_THREADS 3
@@ -40,6 +41,9 @@ struct weir_fs {
 	uint64_t root;			/* the node shown as WEIR_ROOT */
 	struct fs_way *ways;
 	size_t nways;
+	struct fs_pool *pools;
+	size_t npools;
+	bool has_shared;		/* some pool shows what another path shows too */
 	struct fs_open *open[OPEN_SLOTS];
 	struct fs_grown *grown;		/* sizes of live contents that no row knows yet, by remote */
 	struct weir_observer observers[4];
@@ -84,7 +88,40 @@ const struct fs_way *ns_way(const struct weir_fs *, uint64_t parent, const char 
 bool ns_has_way_in(const struct weir_fs *, uint64_t node);
 enum weir_code ns_resolve(struct weir_fs *, const char *path, struct weir_node *, struct weir_err *);
 
+/* Nodes that stand for everything below one: itself, and of a pool's directory the members'. */
+struct ns_scope { uint64_t ids[1 + WEIR_POOL_MAX]; size_t n; };
+void ns_scope(struct weir_fs *, const struct weir_node *, struct ns_scope *);
+bool ns_covers(struct weir_fs *, const struct ns_scope *, uint64_t node);
+/* Trees of rows that together are everything below a node, ways and pools included, no file twice. Owned. */
+uint64_t *ns_trees(struct weir_fs *, const struct weir_node *, size_t *n);
+
+/* pool.c */
+bool pool_is(struct weir_fs *, uint64_t ino);
+enum weir_code (*pool_handler(struct weir_op *))(struct weir_op *);	/* NULL: the ordinary one */
+void pool_attr(struct weir_op *, const struct weir_node *row, struct weir_attr *);
+bool pool_shows(struct weir_fs *, uint64_t dir);
+bool pool_is_member_root(const struct weir_fs *, uint64_t node);
+size_t pool_shown_at(struct weir_fs *, uint64_t dir, uint64_t *out, size_t max);
+#define POOL_SHOWN_MAX 8
+
+/* tree.c, for pool*.c */
+#define TREE_TIDY_MS 500	/* removals and directory changes wait so long: programs often make and unmake in one breath */
+/* Parent fit for a new name: dir filled; OK when the name is free, EXIST with *n when not. May park. */
+enum weir_code tree_place(struct weir_op *, uint64_t parent, const char *name, enum weir_type, struct weir_node *dir, struct weir_node *n);
+/* EXIST when the storage takes the name for another one in this directory (case, composition); except: a node that does not count. */
+enum weir_code tree_fold_check(struct weir_fs *, const struct weir_node *dir, const char *name, uint64_t except);
+void tree_new_node(struct weir_op *, const struct weir_node *dir, const char *name, enum weir_type, uint32_t mode, struct weir_node *);
+/* In a transaction, all three. */
+enum weir_code tree_insert(struct weir_op *, struct weir_node *, int64_t delay_ms);
+enum weir_code tree_unlink_node(struct weir_fs *, struct weir_node *);	/* it loses its name */
+enum weir_code tree_put_name(struct weir_fs *, struct weir_node *, uint64_t parent, const char *name);
+void attr_apply(struct weir_op *, struct weir_node *);	/* what SETATTR sets, but for the size */
+
 /* quota.c */
+/* How many bytes it may still grow, and what it may hold in all (0: no limit). */
+uint64_t quota_left(struct weir_fs *, uint64_t remote, uint64_t *limit);
+/* The same for several remotes together; NULL: the whole namespace. Each counts once. */
+void quota_statfs_sum(struct weir_fs *, const uint64_t *remotes, size_t n, struct weir_statfs *);
 /* Room for so many more bytes on this remote? DQUOT or NOSPC if not. */
 enum weir_code quota_room(struct weir_fs *, uint64_t remote, uint64_t growth);
 void quota_grow(struct weir_fs *, uint64_t remote, int64_t bytes);	/* what no row knows yet */

@@ -60,6 +60,17 @@ namespace_used(struct weir_fs *fs)
 	return sum;
 }
 
+/* What it may hold: its own quota or the server's figure, whichever is less; 0: no limit. */
+static uint64_t
+own_limit(const struct weir_remote_view *v)
+{
+	uint64_t own = v->conf->quota_bytes;
+
+	if (v->usage.has_total && v->usage.total && (!own || v->usage.total < own))
+		own = v->usage.total;
+	return own;
+}
+
 enum weir_code
 quota_room(struct weir_fs *fs, uint64_t remote, uint64_t growth)
 {
@@ -81,31 +92,71 @@ quota_room(struct weir_fs *fs, uint64_t remote, uint64_t growth)
 	return WEIR_OK;
 }
 
-void
-quota_statfs(struct weir_fs *fs, uint64_t remote, struct weir_statfs *s)
+uint64_t
+quota_left(struct weir_fs *fs, uint64_t remote, uint64_t *limit)
 {
 	struct weir_remote *r = weir_sync_remote(fs->sy, remote);
-	uint64_t total = fs->conf->quota_bytes, used = 0, own = 0;
-	struct weir_remote_view v = { 0 };
+	uint64_t used, all, left = PIB, total = fs->conf->quota_bytes;
+	struct weir_remote_view v;
 	bool lower;
 
-	if (r) {
-		weir_remote_view(r, &v);
-		quota_used(fs, remote, &used, &lower);
-		own = v.conf->quota_bytes;
-		if (v.usage.has_total && v.usage.total && (!own || v.usage.total < own))
-			own = v.usage.total;
+	*limit = 0;
+	if (!r)
+		return 0;
+	weir_remote_view(r, &v);
+	quota_used(fs, remote, &used, &lower);
+	*limit = own_limit(&v);
+	if (*limit)
+		left = used < *limit ? *limit - used : 0;
+	if (total) {
+		all = namespace_used(fs);
+		if (total - (all < total ? all : total) < left)
+			left = total - (all < total ? all : total);
 	}
-	/* Below a mount point the remote's own limit counts if it is the nearer one. */
-	if (r && own && (!total || own - (own < used ? own : used) < total - (total < namespace_used(fs) ? total : namespace_used(fs))))
-		total = own;
-	else
-		used = namespace_used(fs);
-	if (!total)
-		total = used + PIB;
+	return left;
+}
+
+static void
+statfs_fill(struct weir_statfs *s, uint64_t total, uint64_t used)
+{
 	memset(s, 0, sizeof(*s));
 	s->bsize = BLOCK;
 	s->blocks = total / BLOCK;
 	s->bfree = s->bavail = used < total ? (total - used) / BLOCK : 0;
 	s->namemax = WEIR_NAME_MAX;
+}
+
+void
+quota_statfs_sum(struct weir_fs *fs, const uint64_t *remotes, size_t n, struct weir_statfs *s)
+{
+	uint64_t all = namespace_used(fs), total = fs->conf->quota_bytes, used = 0, own = 0, u;
+	bool has_limit = remotes && n, lower;
+
+	for (size_t i = 0; remotes && i < n; i++) {
+		struct weir_remote *r = weir_sync_remote(fs->sy, remotes[i]);
+		struct weir_remote_view v;
+		size_t k;
+
+		for (k = 0; k < i && remotes[k] != remotes[i]; k++)
+			;
+		if (!r || k < i)
+			continue;
+		weir_remote_view(r, &v);
+		quota_used(fs, remotes[i], &u, &lower);
+		used += u;
+		own += own_limit(&v);
+		has_limit &= own_limit(&v) != 0;
+	}
+	/* The members' own limits together count if they are the nearer ones. */
+	if (has_limit && (!total || own - (own < used ? own : used) < total - (total < all ? total : all)))
+		total = own;
+	else
+		used = all;
+	statfs_fill(s, total ? total : used + PIB, used);
+}
+
+void
+quota_statfs(struct weir_fs *fs, uint64_t remote, struct weir_statfs *s)
+{
+	quota_statfs_sum(fs, &remote, weir_sync_remote(fs->sy, remote) ? 1 : 0, s);
 }

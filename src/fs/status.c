@@ -149,9 +149,10 @@ weir_fs_problems(struct weir_fs *fs, void (*fn)(void *, const char *, const char
 
 struct flush {
 	struct weir_fs *fs;
-	uint64_t top;			/* node; 0: everything */
+	struct ns_scope top;
+	bool has_top;			/* else everything */
 	struct weir_flush_progress p;
-	uint64_t failing;
+	uint64_t failing, behind;		/* rows that cannot be sent; rows that wait for a directory among those */
 	enum weir_code code;
 	char error[256], path[512];
 	bool is_down;
@@ -161,21 +162,28 @@ struct flush {
 static bool
 flush_covers(struct flush *f, uint64_t node)
 {
-	struct weir_node n;
-	uint64_t id = node;
+	return !f->has_top || ns_covers(f->fs, &f->top, node);
+}
 
-	if (!f->top)
-		return true;
-	for (int i = 0; i < 4096 && id; i++) {
-		if (id == f->top)
-			return true;
-		if (weir_node_get(f->fs->st, id, &n))
+static bool
+is_hopeless(const struct weir_journal_row *row, const struct weir_remote_view *v)
+{
+	return row->code && row->attempts && (!weir_code_retry((enum weir_code)row->code) || row->attempts > 6 || v->state != WEIR_REMOTE_UP);
+}
+
+/* Does it wait for a directory that cannot be made? */
+static bool
+is_behind_failure(struct flush *f, uint64_t node, const struct weir_remote_view *v)
+{
+	struct weir_journal_row row;
+	struct weir_node n;
+
+	for (int i = 0; i < 4096 && !weir_node_get(f->fs->st, node, &n) && n.parent; i++) {
+		node = n.parent;
+		if (weir_node_get(f->fs->st, node, &n) || n.rparent || (n.flags & WEIR_N_ROOT))
 			return false;
-		if (ns_has_way_in(f->fs, f->top))
-			for (size_t w = 0; w < f->fs->nways; w++)
-				if (f->fs->ways[w].target == id && f->fs->ways[w].parent == f->top)
-					return true;
-		id = n.parent ? n.parent : n.rparent;
+		if (weir_journal_get(f->fs->st, node, &row) && is_hopeless(&row, v))
+			return true;
 	}
 	return false;
 }
@@ -196,7 +204,9 @@ flush_row(void *arg, const struct weir_journal_row *row)
 	weir_remote_view(r, &v);
 	if (v.state == WEIR_REMOTE_DOWN || v.state == WEIR_REMOTE_REFUSED)
 		f->is_down = true;
-	if (row->code && row->attempts && (!weir_code_retry((enum weir_code)row->code) || row->attempts > 6 || v.state != WEIR_REMOTE_UP)) {
+	if (is_behind_failure(f, row->node, &v)) {
+		f->behind++;
+	} else if (is_hopeless(row, &v)) {
 		if (!f->failing++) {
 			struct weir_buf path = WEIR_BUF(1 << 20);
 
@@ -265,7 +275,8 @@ weir_fs_flush(struct weir_fs *fs, const char *path, bool (*progress)(void *, con
 			weir_store_unlock(fs->st);
 			return r;
 		}
-		f.top = n.id;
+		ns_scope(fs, &n, &f.top);
+		f.has_top = true;
 	}
 	flush_make_due(fs);
 	base = sent_so_far(fs);
@@ -275,7 +286,7 @@ weir_fs_flush(struct weir_fs *fs, const char *path, bool (*progress)(void *, con
 
 		weir_store_lock(fs->st);
 		memset(&f.p, 0, sizeof(f.p));
-		f.failing = 0;
+		f.failing = f.behind = 0;
 		f.is_down = false;
 		weir_journal_each(fs->st, 0, flush_row, &f);
 		f.p.bytes_sent = sent_so_far(fs) - base;
@@ -288,7 +299,7 @@ weir_fs_flush(struct weir_fs *fs, const char *path, bool (*progress)(void *, con
 		if (!f.p.files_left)
 			break;
 		/* Others may still get through: give up only when nothing but failures is left, or the remote stays away. */
-		if (f.failing && f.failing >= f.p.files_left)
+		if (f.failing && f.failing + f.behind >= f.p.files_left)
 			return weir_err_set(err, f.code, "%llu changes cannot be sent; the first: %s: %s", (unsigned long long)f.p.files_left, f.path, f.error);
 		if (!f.is_down)
 			down_since = 0;
@@ -309,21 +320,18 @@ enum weir_code
 weir_fs_du(struct weir_fs *fs, const char *path, uint64_t *bytes, uint64_t *files, uint64_t *dirs, bool *is_lower_bound, struct weir_err *err)
 {
 	uint64_t unlisted = 0, b, f, d, u;
+	WEIR_AUTO(weir_freep) uint64_t *trees = NULL;
+	size_t ntrees = 0;
 	struct weir_node n;
 	enum weir_code r;
 
 	*bytes = *files = *dirs = 0;
 	weir_store_lock(fs->st);
 	if (!(r = ns_resolve(fs, path, &n, err)))
-		r = weir_du(fs->st, n.id, bytes, files, dirs, &unlisted);
-	/* What the namespace hangs below this directory belongs to it. */
-	for (size_t i = 0; !r && i < fs->nways; i++) {
-		struct flush cover = { .fs = fs, .top = n.id };
-
-		if (fs->ways[i].parent != n.id && !flush_covers(&cover, fs->ways[i].parent))
-			continue;
+		trees = ns_trees(fs, &n, &ntrees);
+	for (size_t i = 0; i < ntrees; i++) {
 		b = f = d = u = 0;
-		weir_du(fs->st, fs->ways[i].target, &b, &f, &d, &u);
+		weir_du(fs->st, trees[i], &b, &f, &d, &u);
 		*bytes += b;
 		*files += f;
 		*dirs += d;
@@ -339,21 +347,18 @@ weir_fs_refresh(struct weir_fs *fs, const char *path, struct weir_err *err)
 {
 	static const char sql[] = "WITH RECURSIVE t(id) AS (SELECT ?1 UNION ALL SELECT n.id FROM nodes n JOIN t ON n.parent=t.id WHERE n.type=2)"
 	    " UPDATE nodes SET listed=1 WHERE id IN t AND listed>1";
+	WEIR_AUTO(weir_freep) uint64_t *trees = NULL;
+	size_t ntrees = 0;
 	struct weir_node n;
 	sqlite3_stmt *s;
 	enum weir_code r;
 
 	weir_store_lock(fs->st);
 	if (!(r = ns_resolve(fs, path, &n, err)) && !(r = weir_store_begin(fs->st, err))) {
+		trees = ns_trees(fs, &n, &ntrees);
 		s = weir_store_stmt(fs->st, sql);
-		sqlite3_bind_int64(s, 1, (int64_t)n.id);
-		r = weir_store_step_done(fs->st, s, err);
-		for (size_t i = 0; !r && i < fs->nways; i++) {
-			struct flush cover = { .fs = fs, .top = n.id };
-
-			if (fs->ways[i].parent != n.id && !flush_covers(&cover, fs->ways[i].parent))
-				continue;
-			sqlite3_bind_int64(s, 1, (int64_t)fs->ways[i].target);
+		for (size_t i = 0; !r && i < ntrees; i++) {
+			sqlite3_bind_int64(s, 1, (int64_t)trees[i]);
 			r = weir_store_step_done(fs->st, s, err);
 		}
 		if (r)
@@ -413,8 +418,10 @@ weir_fs_verify(struct weir_fs *fs, const char *path, bool settle, uint64_t *page
 
 	*pages = *bad = 0;
 	weir_store_lock(fs->st);
-	if (path && strcmp(path, "/") != 0 && !(r = ns_resolve(fs, path, &top, err)))
-		cover.top = top.id;
+	if (path && strcmp(path, "/") != 0 && !(r = ns_resolve(fs, path, &top, err))) {
+		ns_scope(fs, &top, &cover.top);
+		cover.has_top = true;
+	}
 	s = weir_store_stmt(fs->st, "SELECT node FROM contents");
 	while (!r && sqlite3_step(s) == SQLITE_ROW) {
 		if (n == cap) {
@@ -424,7 +431,7 @@ weir_fs_verify(struct weir_fs *fs, const char *path, bool settle, uint64_t *page
 		ids[n++] = (uint64_t)sqlite3_column_int64(s, 0);
 	}
 	sqlite3_reset(s);
-	for (size_t i = 0; !r && cover.top && i < n; i++)
+	for (size_t i = 0; !r && cover.has_top && i < n; i++)
 		if (!flush_covers(&cover, ids[i]))
 			ids[i] = 0;
 	if (!r && settle)

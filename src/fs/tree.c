@@ -2,6 +2,7 @@
 /* Names: lookup, listing, making, removing, renaming. Every change is one transaction that also records the request. */
 #include "config.h"
 
+#include "../util/fold.h"
 #include "internal.h"
 
 #include <errno.h>
@@ -12,7 +13,6 @@
 
 #define LINK_SUFFIX ".rclonelink"
 #define WAY_COOKIE (1ull << 62)
-#define TIDY_MS 500	/* removals and directory changes wait so long: programs often make and unmake in one breath */
 
 /* ---- looking ---- */
 
@@ -76,11 +76,13 @@ enum weir_code
 tree_opendir(struct weir_op *op)
 {
 	struct weir_node dir;
+	enum weir_code r = fs_dir(op, op->ino, &dir);
 
-	return fs_dir(op, op->ino, &dir);
+	op->drops_cache = !r && pool_shows(op->fs, dir.id);
+	return r;
 }
 
-struct readdir { struct weir_op *op; uint32_t valid; bool is_full; };
+struct readdir { struct weir_op *op; uint32_t valid; bool is_full, is_loose; };
 
 static int
 readdir_child(void *arg, struct weir_node *n)
@@ -91,6 +93,7 @@ readdir_child(void *arg, struct weir_node *n)
 	if (ns_way(rd->op->fs, n->parent, n->name))
 		return 0;
 	fs_attr(rd->op, n, rd->valid, &a);
+	a.is_name_loose = rd->is_loose;
 	rd->is_full = rd->op->emit(rd->op, n->name, &a, n->id) != 0;
 	return rd->is_full;
 }
@@ -121,6 +124,7 @@ tree_readdir(struct weir_op *op)
 	if (op->off == 0 && (r = fs_fresh(op, &dir))) /* a listing that has begun goes on with what it began with */
 		return r;
 	rd.valid = weir_sync_valid_ms(op->fs->sy, &dir);
+	rd.is_loose = pool_shows(op->fs, dir.id);
 	if (readdir_dots(op, &dir, rd.valid))
 		return WEIR_OK;
 	if (op->off < WAY_COOKIE && (r = weir_node_children(op->fs->st, dir.id, op->off < 2 ? 2 : op->off, readdir_child, &rd)))
@@ -171,9 +175,25 @@ tree_readlink(struct weir_op *op)
 
 /* ---- making ---- */
 
-/* Parent fit for a new name: dir filled; OK when the name is free, EXIST with *n when not. */
-static enum weir_code
-place_for_new(struct weir_op *op, uint64_t parent, const char *name, enum weir_type type, struct weir_node *dir, struct weir_node *n)
+enum weir_code
+tree_fold_check(struct weir_fs *fs, const struct weir_node *dir, const char *name, uint64_t except)
+{
+	struct weir_remote *remote = weir_sync_remote(fs->sy, dir->remote);
+	sqlite3_stmt *s;
+	bool is_taken = false;
+
+	if (!remote || !(weir_remote_caps(remote) & WEIR_CAP_FOLD_CASE))
+		return WEIR_OK;
+	s = weir_store_stmt(fs->st, "SELECT name, id FROM nodes WHERE parent=?");
+	sqlite3_bind_int64(s, 1, (int64_t)dir->id);
+	while (!is_taken && sqlite3_step(s) == SQLITE_ROW)
+		is_taken = (uint64_t)sqlite3_column_int64(s, 1) != except && weir_fold_equal((const char *)sqlite3_column_text(s, 0), name);
+	sqlite3_reset(s);
+	return is_taken ? WEIR_E_EXIST : WEIR_OK;
+}
+
+enum weir_code
+tree_place(struct weir_op *op, uint64_t parent, const char *name, enum weir_type type, struct weir_node *dir, struct weir_node *n)
 {
 	char rname[WEIR_RNAME_MAX + 1];
 	size_t len = strlen(name), cut = strlen(LINK_SUFFIX);
@@ -199,11 +219,12 @@ place_for_new(struct weir_op *op, uint64_t parent, const char *name, enum weir_t
 	/* Such a file would come back from the storage as a symbolic link. */
 	if (type != WEIR_LINK && !(weir_remote_caps(remote) & WEIR_CAP_SYMLINK) && len > cut && strcmp(name + len - cut, LINK_SUFFIX) == 0)
 		return WEIR_E_NAME;
-	return WEIR_OK;
+	memset(n, 0, sizeof(*n));
+	return tree_fold_check(op->fs, dir, name, 0);
 }
 
-static void
-new_node(struct weir_op *op, const struct weir_node *dir, const char *name, enum weir_type type, uint32_t mode, struct weir_node *n)
+void
+tree_new_node(struct weir_op *op, const struct weir_node *dir, const char *name, enum weir_type type, uint32_t mode, struct weir_node *n)
 {
 	memset(n, 0, sizeof(*n));
 	n->type = type;
@@ -226,8 +247,8 @@ new_node(struct weir_op *op, const struct weir_node *dir, const char *name, enum
 	snprintf(n->name, sizeof(n->name), "%s", name);
 }
 
-static enum weir_code
-insert_node(struct weir_op *op, struct weir_node *n, int64_t delay_ms)
+enum weir_code
+tree_insert(struct weir_op *op, struct weir_node *n, int64_t delay_ms)
 {
 	enum weir_code r;
 
@@ -254,12 +275,12 @@ tree_mkdir(struct weir_op *op)
 	struct weir_node dir, n;
 	enum weir_code r;
 
-	if ((r = place_for_new(op, op->ino, op->name, WEIR_DIR, &dir, &n)))
+	if ((r = tree_place(op, op->ino, op->name, WEIR_DIR, &dir, &n)))
 		return r;
-	new_node(op, &dir, op->name, WEIR_DIR, op->mode, &n);
+	tree_new_node(op, &dir, op->name, WEIR_DIR, op->mode, &n);
 	if ((r = fs_begin(op->fs)))
 		return r;
-	if ((r = insert_node(op, &n, TIDY_MS)))
+	if ((r = tree_insert(op, &n, TREE_TIDY_MS)))
 		return fs_fail(op->fs, r);
 	return finish_new(op, &n);
 }
@@ -271,10 +292,10 @@ make_file(struct weir_op *op, const struct weir_node *dir, struct weir_node *n, 
 	struct weir_content *c = NULL;
 	enum weir_code r;
 
-	new_node(op, dir, op->name, WEIR_FILE, op->mode, n);
+	tree_new_node(op, dir, op->name, WEIR_FILE, op->mode, n);
 	if ((r = fs_begin(op->fs)))
 		return r;
-	if ((r = insert_node(op, n, delay_ms)) || (r = weir_content_new(op->fs->st, n, true, 0, &c, NULL)) ||
+	if ((r = tree_insert(op, n, delay_ms)) || (r = weir_content_new(op->fs->st, n, true, 0, &c, NULL)) ||
 	    (r = weir_node_update(op->fs->st, n, NULL))) {
 		r = fs_fail(op->fs, r);
 		weir_content_put(c);
@@ -296,7 +317,7 @@ tree_mknod(struct weir_op *op)
 
 	if (type == WEIR_FILE && (op->mode & S_IFMT) && !S_ISREG(op->mode))
 		return WEIR_E_PERM;
-	if ((r = place_for_new(op, op->ino, op->name, type, &dir, &n)))
+	if ((r = tree_place(op, op->ino, op->name, type, &dir, &n)))
 		return r;
 	if (type == WEIR_FILE) {
 		if ((r = make_file(op, &dir, &n, WEIR_SETTLE_MS)))
@@ -305,10 +326,10 @@ tree_mknod(struct weir_op *op)
 		fs_kick(op->fs, n.remote);
 		return WEIR_OK;
 	}
-	new_node(op, &dir, op->name, type, op->mode, &n);
+	tree_new_node(op, &dir, op->name, type, op->mode, &n);
 	if ((r = fs_begin(op->fs)))
 		return r;
-	if ((r = insert_node(op, &n, 0)))
+	if ((r = tree_insert(op, &n, 0)))
 		return fs_fail(op->fs, r);
 	return finish_new(op, &n);
 }
@@ -322,13 +343,13 @@ tree_symlink(struct weir_op *op)
 
 	if (len >= 4096)
 		return WEIR_E_NAMETOOLONG;
-	if ((r = place_for_new(op, op->ino, op->name, WEIR_LINK, &dir, &n)) || (r = quota_room(op->fs, dir.remote, len)))
+	if ((r = tree_place(op, op->ino, op->name, WEIR_LINK, &dir, &n)) || (r = quota_room(op->fs, dir.remote, len)))
 		return r;
-	new_node(op, &dir, op->name, WEIR_LINK, 0777, &n);
+	tree_new_node(op, &dir, op->name, WEIR_LINK, 0777, &n);
 	n.size = len;
 	if ((r = fs_begin(op->fs)))
 		return r;
-	if ((r = insert_node(op, &n, WEIR_SETTLE_MS)) || (r = weir_xattr_set(op->fs->st, n.id, "!link", op->name2, len, NULL)))
+	if ((r = tree_insert(op, &n, WEIR_SETTLE_MS)) || (r = weir_xattr_set(op->fs->st, n.id, "!link", op->name2, len, NULL)))
 		return fs_fail(op->fs, r);
 	return finish_new(op, &n);
 }
@@ -340,7 +361,7 @@ tree_create(struct weir_op *op)
 	struct weir_node dir, n;
 	enum weir_code r;
 
-	r = place_for_new(op, op->ino, op->name, WEIR_FILE, &dir, &n);
+	r = tree_place(op, op->ino, op->name, WEIR_FILE, &dir, &n);
 	if (r == WEIR_E_EXIST && !(op->flags & O_EXCL) && n.type == WEIR_FILE && !ns_way(op->fs, dir.id, op->name)) {
 		uint64_t parent = op->ino;
 
@@ -384,7 +405,7 @@ detach_node(struct weir_fs *fs, struct weir_node *n)
 		return weir_node_delete(fs->st, n->id, NULL);
 	if (!n->rparent && !(r && weir_sync_is_sending(r, n->id)))
 		return weir_journal_drop(fs->st, n->id, NULL);
-	return fs_journal(fs, n, TIDY_MS);
+	return fs_journal(fs, n, TREE_TIDY_MS);
 }
 
 static enum weir_code
@@ -414,9 +435,23 @@ forget_growth(struct weir_fs *fs, const struct weir_node *n)
 }
 
 enum weir_code
+tree_unlink_node(struct weir_fs *fs, struct weir_node *n)
+{
+	struct weir_content *c = weir_content_live(fs->st, n->id);
+
+	forget_growth(fs, n);
+	/* An open file's row takes its live size along, so that the two stay one. */
+	if (c && c->num == n->content && c->is_attr_dirty) {
+		n->size = c->size;
+		n->mtime_ns = c->mtime_ns;
+		c->is_attr_dirty = false;
+	}
+	return detach_node(fs, n);
+}
+
+enum weir_code
 tree_unlink(struct weir_op *op)
 {
-	struct weir_content *c;
 	struct weir_node dir, n;
 	enum weir_code r;
 
@@ -424,17 +459,9 @@ tree_unlink(struct weir_op *op)
 		return r;
 	if (n.type == WEIR_DIR)
 		return WEIR_E_ISDIR;
-	forget_growth(op->fs, &n);
 	if ((r = fs_begin(op->fs)))
 		return r;
-	/* An open file's row takes its live size along, so that the two stay one. */
-	c = weir_content_live(op->fs->st, n.id);
-	if (c && c->num == n.content && c->is_attr_dirty) {
-		n.size = c->size;
-		n.mtime_ns = c->mtime_ns;
-		c->is_attr_dirty = false;
-	}
-	if ((r = detach_node(op->fs, &n)) || (r = fs_touch_dir(op->fs, dir.id)))
+	if ((r = tree_unlink_node(op->fs, &n)) || (r = fs_touch_dir(op->fs, dir.id)))
 		return fs_fail(op->fs, r);
 	if ((r = fs_commit(op, 0)))
 		return r;
@@ -449,7 +476,7 @@ check_empty(struct weir_op *op, const struct weir_node *n)
 
 	if (r)
 		return r;
-	if (ns_has_way_in(op->fs, n->id))
+	if (ns_has_way_in(op->fs, n->id) || pool_is_member_root(op->fs, n->id))
 		return WEIR_E_BUSY;
 	return weir_node_has_child(op->fs->st, n->id) ? WEIR_E_NOTEMPTY : WEIR_OK;
 }
@@ -483,12 +510,12 @@ rename_delay(struct weir_fs *fs, const struct weir_node *n)
 
 	if (weir_journal_get(fs->st, n->id, &row) && row.due_ms >= WEIR_DUE_NEVER)
 		return WEIR_DUE_NEVER; /* still open for writing */
-	return n->flags & WEIR_N_CONTENT ? WEIR_SETTLE_MS : TIDY_MS;
+	return n->flags & WEIR_N_CONTENT ? WEIR_SETTLE_MS : TREE_TIDY_MS;
 }
 
 /* In a transaction. */
-static enum weir_code
-put_name(struct weir_fs *fs, struct weir_node *n, uint64_t parent, const char *name)
+enum weir_code
+tree_put_name(struct weir_fs *fs, struct weir_node *n, uint64_t parent, const char *name)
 {
 	struct weir_remote *remote;
 	enum weir_code r;
@@ -538,6 +565,8 @@ rename_check(struct weir_op *op, const struct weir_node *n, const struct weir_no
 		return WEIR_E_INVAL;
 	if (has_old && (old->flags & (WEIR_N_BIND | WEIR_N_VIRTUAL)))
 		return op->flags & RENAME_NOREPLACE ? WEIR_E_EXIST : WEIR_E_BUSY;
+	if ((!has_old || old->id != n->id) && (r = tree_fold_check(op->fs, to_dir, op->name2, has_old ? old->id : n->id)))
+		return r;
 	if (!has_old || (op->flags & RENAME_EXCHANGE))
 		return WEIR_OK;
 	if (op->flags & RENAME_NOREPLACE)
@@ -568,11 +597,11 @@ rename_commit(struct weir_op *op, struct weir_node *n, const struct weir_node *t
 		return r;
 	if (has_old && (op->flags & RENAME_EXCHANGE)) {
 		n->parent = 0; /* out of the way of the unique index */
-		if ((r = weir_node_update(fs->st, n, NULL)) || (r = put_name(fs, old, from_parent, from_name)))
+		if ((r = weir_node_update(fs->st, n, NULL)) || (r = tree_put_name(fs, old, from_parent, from_name)))
 			return fs_fail(fs, r);
 	} else if (has_old && (r = detach_node(fs, old)))
 		return fs_fail(fs, r);
-	if ((r = put_name(fs, n, to_dir->id, op->name2)) || (r = fs_touch_dir(fs, from_parent)) || (r = fs_touch_dir(fs, to_dir->id)))
+	if ((r = tree_put_name(fs, n, to_dir->id, op->name2)) || (r = fs_touch_dir(fs, from_parent)) || (r = fs_touch_dir(fs, to_dir->id)))
 		return fs_fail(fs, r);
 	return fs_commit(op, 0);
 }

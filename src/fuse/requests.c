@@ -87,7 +87,8 @@ reply_stat(struct stat *st, const struct weir_attr *a)
 static struct fuse_entry_param
 reply_entry(const struct weir_attr *a)
 {
-	struct fuse_entry_param e = {.ino = a->ino, .attr_timeout = reply_seconds(a), .entry_timeout = reply_seconds(a)};
+	struct fuse_entry_param e = {.ino = a->ino, .attr_timeout = reply_seconds(a),
+	    .entry_timeout = a->is_name_loose ? 0.0 : reply_seconds(a)};
 
 	reply_stat(&e.attr, a);
 	return e;
@@ -116,9 +117,9 @@ reply_entry_out(struct fuse_entry_out *out, const struct weir_attr *a)
 
 	*out = (struct fuse_entry_out){
 	    .nodeid = a->ino,
-	    .entry_valid = a->valid_ms / 1000,
+	    .entry_valid = a->is_name_loose ? 0 : a->valid_ms / 1000,
 	    .attr_valid = a->valid_ms / 1000,
-	    .entry_valid_nsec = a->valid_ms % 1000 * 1000000,
+	    .entry_valid_nsec = a->is_name_loose ? 0 : a->valid_ms % 1000 * 1000000,
 	    .attr_valid_nsec = a->valid_ms % 1000 * 1000000,
 	    .attr = {
 		.ino = a->ino, .size = a->size, .blocks = a->blocks, .mode = a->mode, .nlink = a->nlink, .uid = a->uid, .gid = a->gid,
@@ -151,11 +152,11 @@ reply_create(struct request *r)
 }
 
 static int
-reply_opendir(fuse_req_t req)
+reply_opendir(struct request *r)
 {
-	struct weir_k_open_out out = {.open_flags = FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR};
+	struct weir_k_open_out out = {.open_flags = r->op.drops_cache ? 0u : FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR};
 
-	return fuse_reply_buf(req, (const char *)&out, sizeof(out));
+	return fuse_reply_buf(r->req, (const char *)&out, sizeof(out));
 }
 
 static int
@@ -205,7 +206,7 @@ reply_success(struct request *r)
 	case WEIR_OP_OPEN:
 		return reply_open(r);
 	case WEIR_OP_OPENDIR:
-		return reply_opendir(r->req);
+		return reply_opendir(r);
 	case WEIR_OP_READDIR:
 		return fuse_reply_buf(r->req, r->dir, r->dir_len);
 	case WEIR_OP_WRITE:

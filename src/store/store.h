@@ -39,6 +39,7 @@ enum {	/* node flags */
 	WEIR_N_LOCAL = 128,	/* lives in weir's tree only (FIFO, socket) */
 	WEIR_N_DOUBT = 512,	/* an upload may have arrived here or not: removed only if it is what we sent */
 	WEIR_N_UNSIZED = 2048,	/* the storage has not told the size: it is asked for when somebody opens the file */
+	WEIR_N_POOL = 1024,	/* together with VIRTUAL: a directory of a pool, see fs/pool.c */
 	WEIR_N_BIND = 256,	/* named by the configuration: exists even when no listing shows it yet */
 };
 

@@ -118,12 +118,12 @@ path = $T/r
 /x = a:f
 /x = a:g
 C
-wrong "a pool, which this weir does not have" 5 "no pools" << C
+wrong "a pool with the same place twice" 5 "put the same files into the pool twice" << C
 [remote a]
 type = local
 path = $T/r
 [namespace]
-/x = pool(a)
+/x = pool(a:f, a:f/g)
 C
 
 # What cannot be decided by reading alone is an error of the remote: the same words from check and mount, and no mount.

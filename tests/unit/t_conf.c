@@ -77,10 +77,10 @@ all_is_read(void)
 	CU_ASSERT(weir_conf_bool(r, "flag", false, &flag, NULL) == WEIR_OK && flag);
 	CU_ASSERT_EQUAL_FATAL(c->nbinds, 2);
 	CU_ASSERT_STRING_EQUAL(c->binds[0].path, "/");
-	CU_ASSERT_STRING_EQUAL(c->binds[0].folder, "");
+	CU_ASSERT_STRING_EQUAL(c->binds[0].places[0].folder, "");
 	CU_ASSERT_STRING_EQUAL(c->binds[1].path, "/data/sets");
-	CU_ASSERT_STRING_EQUAL(c->binds[1].remote, "lab");
-	CU_ASSERT_STRING_EQUAL(c->binds[1].folder, "imagenet");
+	CU_ASSERT_STRING_EQUAL(c->binds[1].places[0].remote, "lab");
+	CU_ASSERT_STRING_EQUAL(c->binds[1].places[0].folder, "imagenet");
 	weir_conf_free(c);
 }
 
@@ -129,9 +129,40 @@ errors_name_the_line_and_the_remedy(void)
 	refused(SHARE "[namespace]\n/../x = share\n", "f.conf:5: '/../x' is no path");
 	refused(SHARE "[namespace]\n/x = other\n", "f.conf:5: there is no [remote other]");
 	refused(SHARE "[namespace]\n/x = share:a/../b\n", "f.conf:5: a folder in a remote");
-	refused(SHARE "[namespace]\n/x = pool(share:a, share:b)\n", "f.conf:5: this weir has no pools yet");
+	refused(SHARE "[namespace]\n/x = pool(share:a, share:b\n", "f.conf:5: the pool does not end with ')'");
+	refused(SHARE "[namespace]\n/x = pool()\n", "f.conf:5: '/x' needs pool(REMOTE:FOLDER, REMOTE:FOLDER)");
+	refused(SHARE "[namespace]\n/x = pool(share:a,)\n", "f.conf:5: '/x' needs pool(");
+	refused(SHARE "[namespace]\n/x = pool(share:a, lab:b)\n", "f.conf:5: there is no [remote lab]");
+	refused(SHARE "[namespace]\n/x = pool(share:a, share:../b)\n", "f.conf:5: a folder in a remote");
+	refused(SHARE "[namespace]\n/x = pool(share:a, share:a/b)\n", "f.conf:5: 'share:a' and 'share:a/b' put the same files into the pool twice");
+	refused(SHARE "[namespace]\n/x = pool(share:a, share:b; policy=random)\n", "f.conf:5: a pool knows policy=first, policy=most-free, "
+	    "policy=siblings and reserve=SIZE, not 'policy=random'");
+	refused(SHARE "[namespace]\n/x = pool(share:a; reserve=much)\n", "f.conf:5: 'much' is no size");
+	refused(SHARE "[namespace]\n/x = pool(share:a, share:b)\n/x = share\n", "f.conf:6: '/x' stands in line 5 already");
 	refused(SHARE "[namespace]\n/x = share:a\n/x/ = share:b\n", "f.conf:6: '/x' stands in line 5 already");
 	refused(SHARE "[namespace]\n/x = share:a/b\n/y = share:a\n", "f.conf:6: 'share:a' and line 5 show the same files twice");
+}
+
+static void
+pools_name_members_and_policy(void)
+{
+	struct weir_conf *c = parsed(SHARE "[remote lab]\ntype = s3\n[namespace]\n/ = share\n/all = pool(share:data, lab:/data/)\n"
+	    "/p = pool(lab:data/x,share;policy=most-free; reserve=10GB)\n/q = pool(lab:b; policy=siblings)\n");
+
+	CU_ASSERT_EQUAL_FATAL(c->nbinds, 4);
+	CU_ASSERT(!c->binds[0].is_pool && c->binds[0].nplaces == 1);
+	CU_ASSERT(c->binds[1].is_pool && c->binds[1].nplaces == 2 && c->binds[1].policy == WEIR_POOL_FIRST);
+	CU_ASSERT_EQUAL(c->binds[1].reserve_bytes, UINT64_MAX);
+	CU_ASSERT_STRING_EQUAL(c->binds[1].places[0].remote, "share");
+	CU_ASSERT_STRING_EQUAL(c->binds[1].places[1].remote, "lab");
+	CU_ASSERT_STRING_EQUAL(c->binds[1].places[1].folder, "data");
+	CU_ASSERT(c->binds[2].policy == WEIR_POOL_MOST_FREE && c->binds[2].reserve_bytes == 10000000000);
+	CU_ASSERT_STRING_EQUAL(c->binds[2].places[1].folder, "");
+	CU_ASSERT_EQUAL(c->binds[3].policy, WEIR_POOL_SIBLINGS);
+	CU_ASSERT_STRING_EQUAL(weir_conf_policy(c->binds[3].policy), "siblings");
+	CU_ASSERT(weir_conf_overlap(&c->binds[0].places[0], &c->binds[1].places[0]));
+	CU_ASSERT(!weir_conf_overlap(&c->binds[1].places[0], &c->binds[1].places[1]));
+	weir_conf_free(c);
 }
 
 static void
@@ -250,6 +281,7 @@ main(void)
 	CU_ADD_TEST(s, defaults_stand);
 	CU_ADD_TEST(s, errors_name_the_line_and_the_remedy);
 	CU_ADD_TEST(s, folders_side_by_side_are_fine);
+	CU_ADD_TEST(s, pools_name_members_and_policy);
 	CU_ADD_TEST(s, a_secret_others_can_read_is_refused);
 	CU_ADD_TEST(s, secrets_come_from_three_places);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
