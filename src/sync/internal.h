@@ -180,7 +180,8 @@ struct merge {
 enum weir_code merge_entry(struct merge *, const char *rname, const struct weir_stat *, uint64_t *node, bool *stale_dir, struct weir_err *);
 /* The listing of m->dir is whole: what it did not show is gone. */
 enum weir_code merge_end(struct merge *, const char *self_version, struct weir_err *);
-/* The remote says this node is another version now, or gone (st NULL). */
+/* The remote says this node is another version now, or gone (st NULL). *n becomes the node that has the name then: another one, if somebody has the
+ * old version open. */
 enum weir_code merge_changed(struct weir_remote *, struct weir_node *, const struct weir_stat *, struct weir_err *);
 
 /* The storage says that the object of this node is called rname in directory dir now: the node goes along, with what is cached and unsent, where

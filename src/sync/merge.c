@@ -286,6 +286,7 @@ merge_changed(struct weir_remote *r, struct weir_node *n, const struct weir_stat
 	if ((code = weir_node_insert(st, &fresh, err)))
 		return code;
 	news_entry(r, fresh.parent, fresh.name);
+	*n = fresh;
 	return WEIR_OK;
 }
 
@@ -358,6 +359,7 @@ merge_entry(struct merge *m, const char *rname, const struct weir_stat *stat, ui
 	char name[WEIR_NAME_MAX + 1];
 	enum weir_type type;
 	struct weir_node n;
+	uint64_t was;
 	enum weir_code r;
 
 	*node = 0;
@@ -372,7 +374,14 @@ merge_entry(struct merge *m, const char *rname, const struct weir_stat *stat, ui
 		*node = n.parent || n.type == WEIR_DIR ? n.id : 0;
 		if (is_touched(m->l, m->dir, rname))
 			return WEIR_OK;
-		return merge_found(m, &n, type, stat, stale_dir, err);
+		was = n.id;
+		if ((r = merge_found(m, &n, type, stat, stale_dir, err)) || n.id == was)
+			return r;
+		/* Another node has the place now: who had the old one open keeps it. */
+		*node = n.id;
+		if (n.id)
+			seen_add(m, n.id);
+		return WEIR_OK;
 	}
 	if (is_touched(m->l, m->dir, rname) || is_arriving(m, rname))
 		return WEIR_OK;

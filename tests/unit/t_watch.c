@@ -466,6 +466,8 @@ fresh(unsigned caps)
 	weir_store_lock(fs->st);
 	CU_ASSERT_FATAL(!weir_store_begin(fs->st, &err) && !weir_again_all(fs->st, remote->id, &err) && !weir_store_commit(fs->st, &err));
 	remote->watch.next_again_ms = 0;
+	for (struct listing *l = remote->listings; l; l = l->next)
+		l->is_outdated = true;
 	weir_store_unlock(fs->st);
 	CU_ASSERT_FATAL(WITHIN(8000, is_settled()));
 	atomic_store(&nheard, 0);
@@ -790,6 +792,28 @@ a_directory_under_way_is_followed(void)
 	end();
 }
 
+/* Who has the old version open keeps it; the name shows the new one, after the first look as after every other. */
+static void
+an_open_file_keeps_its_version(void)
+{
+	struct weir_op op = { .kind = WEIR_OP_OPEN, .flags = O_RDONLY }, rd;
+	char buf[16] = "";
+
+	fresh(WEIR_CAP_WAITS);
+	op.ino = ino_of("f");
+	CU_ASSERT_EQUAL_FATAL(call(&op), WEIR_OK);
+	there_put("f", "changed elsewhere");
+	say_path("f");
+	CU_ASSERT(WITHIN(3000, was_told("entry f", base)));
+	CU_ASSERT(WITHIN(1000, holds("f", "changed elsewhere")));
+	CU_ASSERT_NOT_EQUAL(ino_of("f"), op.ino);
+	rd = (struct weir_op){ .kind = WEIR_OP_READ, .ino = op.ino, .fh = op.fh, .buf = buf, .len = sizeof(buf) - 1 };
+	CU_ASSERT(call(&rd) == WEIR_OK && strcmp(buf, "one") == 0);
+	op.kind = WEIR_OP_RELEASE;
+	call(&op);
+	end();
+}
+
 /* Nobody has asked the tree for anything: the feed is not asked either, beyond its first cursor. */
 static void
 an_idle_feed_is_asked_seldom(void)
@@ -858,6 +882,7 @@ main(void)
 	CU_ADD_TEST(s, a_listing_that_fails_is_made_again);
 	CU_ADD_TEST(s, an_unread_file_is_read_as_it_is_now);
 	CU_ADD_TEST(s, a_directory_under_way_is_followed);
+	CU_ADD_TEST(s, an_open_file_keeps_its_version);
 	CU_ADD_TEST(s, an_idle_feed_is_asked_seldom);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
