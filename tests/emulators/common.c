@@ -415,7 +415,7 @@ common_response(struct emu_req *req)
 	}
 	if (!emu_is(req, "HEAD"))
 		req->link->out = s->len;
-	return MHD_create_response_from_callback(s->len, COMMON_BLOCK, common_source_read, s, common_source_free);
+	return MHD_create_response_from_callback(req->hides_length ? MHD_SIZE_UNKNOWN : s->len, COMMON_BLOCK, common_source_read, s, common_source_free);
 }
 
 static enum MHD_Result

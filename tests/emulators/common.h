@@ -46,6 +46,7 @@ struct emu_req {
 	struct weir_buf body;
 	struct emu_blob *blob;		/* when not NULL: the body is this range of it */
 	uint64_t blob_off, blob_len;
+	bool hides_length;		/* the body goes out in chunks, without Content-Length */
 
 	struct emu_conn *link;		/* plumbing (common.c) */
 };
@@ -76,6 +77,7 @@ struct emu_switch;
 struct emu_proto {
 	const char *name;
 	struct emu_switch *switches;	/* ends with a NULL name */
+	struct emu_switch *more_switches;	/* of a part it shares with others; may be NULL */
 	void (*route)(struct emu_req *);			/* sets op; no reply yet */
 	void (*begin)(struct emu_req *);			/* the head is there: reply now, or wait for the body */
 	void (*data)(struct emu_req *, const void *, size_t);	/* a piece of the body; not called once replied */

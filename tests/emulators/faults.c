@@ -54,9 +54,9 @@ static pthread_mutex_t faults_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct faults_table faults_methods, faults_ops, faults_statuses, faults_kinds;
 static uint64_t faults_requests, faults_in, faults_out, faults_running, faults_running_most, faults_seq;
 static char *faults_log[FAULTS_LOG];
-static struct emu_switch *faults_proto;
+static struct emu_switch faults_none, *faults_proto, *faults_more = &faults_none;
 static void (*faults_proto_reset)(void);
-static double faults_start[64], faults_proto_start[64];	/* values to return to at reset */
+static double faults_start[64], faults_proto_start[64], faults_more_start[64];	/* values to return to at reset */
 static uint64_t faults_rng = 88172645463325252ull;
 static _Atomic int64_t faults_generation;
 static _Atomic bool faults_stall_all;
@@ -192,11 +192,14 @@ void
 emu_faults_setup(const struct emu_proto *proto)
 {
 	faults_proto = proto->switches;
+	faults_more = proto->more_switches ? proto->more_switches : &faults_none;
 	faults_proto_reset = proto->reset;
 	for (size_t i = 0; i < EMU_SWITCHES && i < WEIR_LEN(faults_start); i++)
 		faults_start[i] = emu_switches[i].value;
 	for (size_t i = 0; faults_proto[i].name && i < WEIR_LEN(faults_proto_start); i++)
 		faults_proto_start[i] = faults_proto[i].value;
+	for (size_t i = 0; faults_more[i].name && i < WEIR_LEN(faults_more_start); i++)
+		faults_more_start[i] = faults_more[i].value;
 }
 
 /* ---- counters ---- */
@@ -321,6 +324,7 @@ faults_reset(struct emu_req *req)
 	pthread_mutex_lock(&faults_lock);
 	faults_clear(emu_switches, faults_start);
 	faults_clear(faults_proto, faults_proto_start);
+	faults_clear(faults_more, faults_more_start);
 	faults_methods.n = faults_ops.n = faults_statuses.n = faults_kinds.n = 0;
 	faults_requests = faults_in = faults_out = faults_seq = 0;
 	faults_running_most = faults_running;
@@ -339,6 +343,9 @@ faults_find(const char *name)
 		if (!strcmp(s->name, name))
 			return s;
 	for (struct emu_switch *s = faults_proto; s->name; s++)
+		if (!strcmp(s->name, name))
+			return s;
+	for (struct emu_switch *s = faults_more; s->name; s++)
 		if (!strcmp(s->name, name))
 			return s;
 	return NULL;
@@ -419,6 +426,7 @@ emu_control(struct emu_req *req, const char *verb)
 		pthread_mutex_lock(&faults_lock);
 		faults_list(req, emu_switches);
 		faults_list(req, faults_proto);
+		faults_list(req, faults_more);
 		pthread_mutex_unlock(&faults_lock);
 		emu_reply(req, 200);
 	} else
