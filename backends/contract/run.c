@@ -444,7 +444,7 @@ weir_contract_run(struct weir_contract *c)
 		c->failed++;
 	say_caps(t);
 	weir_random_hex(random, 8);
-	snprintf(root, sizeof(root), ".weir-check-%s", random);
+	snprintf(root, sizeof(root), "weir-live-%s", random);
 	if (!OK(t, t_mkdir(t, root))) {
 		contract_line(c, "Bail out! no directory can be made");
 		c->failed++;

@@ -186,6 +186,10 @@ weir_probe(const struct weir_conf *conf, bool is_deep, int64_t limit_ms)
 	probe_wait(p, limit_ms);
 	for (size_t i = 0; i < p->n; i++)
 		json_array_append_new(results, probe_result(&p->slots[i], limit_ms));
+	if (p->left == 0) { /* else some thread is still in a call */
+		weir_http_free(p->http);
+		p->http = NULL;
+	}
 	pthread_mutex_unlock(&p->lock);
 	return results;
 }

@@ -51,6 +51,7 @@ judge_done() {
 # emu_start PROGRAM ARGS...: sets emu_url.
 emu_start() {
 	local line=
+	: >"$judge_dir/listening" # what an earlier one said there is not this one's
 	"$@" --port "${emu_port:-0}" --die-with-parent >"$judge_dir/listening" 2>>"$judge_dir/emu.err" &
 	judge_pid=$!
 	for _ in $(seq 100); do

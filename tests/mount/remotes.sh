@@ -2,10 +2,12 @@
 # For the tests of whole workloads: the same work on several storages, and the far side of each seen by programs that know nothing of
 # weir (rclone, curl). Sourced after tests/lib.sh; not a test itself.
 #
-#   have_remote rgw || …        local, rgw (Ceph), dav (Apache), s3emu, ncemu: is it there?
+#   have_remote rgw || …        local, rgw (Ceph), dav (Apache), s3emu, ncemu, drive, dropbox (emulators): is it there?
 #   conf_remotes local rgw dav  $CONF with one remote of that name each, in a bucket or folder of this test's own
 #   far_copy rgw SUB FOLDER     what the server has under SUB, fetched by rclone
 #   far_sum rgw PATH            SHA-256 of one file, as the server gives it
+#                               (drive and dropbox have no far_*: rclone cannot be pointed at another server than theirs; cloud_token NAME gives an
+#                               access token for curl)
 #   fresh_cache                 forget everything weir knows: the next mount sees only what the server has
 
 OWN=weir-$$-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
@@ -20,6 +22,8 @@ have_remote() {
 	dav) [ -n "${WEIR_TEST_DAV:-}" ] && command -v rclone > /dev/null ;;
 	s3emu) [ -n "${WEIR_TEST_S3EMU:-}" ] && command -v rclone > /dev/null ;;
 	ncemu) [ -n "${WEIR_TEST_NCEMU:-}" ] && command -v rclone > /dev/null ;;
+	drive) [ -n "${WEIR_TEST_DRIVEEMU:-}" ] ;;
+	dropbox) [ -n "${WEIR_TEST_DROPEMU:-}" ] ;;
 	*) return 1 ;;
 	esac
 }
@@ -74,6 +78,35 @@ _dav_remote() {	# NAME URL USER PASSWORD TYPE [URL-FOR-RCLONE]
 	[ "$5" = webdav ] && echo "url = $2/$OWN" >> "$CONF" || echo "url = $2" >> "$CONF"
 }
 
+# cloud_token NAME: an access token, as a program of its own would get one
+cloud_token() {
+	local url id secret refresh
+	if [ "$1" = drive ]; then
+		url=$WEIR_TEST_DRIVEEMU/token id=$WEIR_TEST_DRIVEEMU_CLIENT_ID secret=$WEIR_TEST_DRIVEEMU_CLIENT_SECRET refresh=$WEIR_TEST_DRIVEEMU_REFRESH_TOKEN
+	else
+		url=$WEIR_TEST_DROPEMU/oauth2/token id=$WEIR_TEST_DROPEMU_CLIENT_ID secret=$WEIR_TEST_DROPEMU_CLIENT_SECRET refresh=$WEIR_TEST_DROPEMU_REFRESH_TOKEN
+	fi
+	curl -sSf "$url" -d grant_type=refresh_token --data-urlencode "refresh_token=$refresh" -d "client_id=$id" -d "client_secret=$secret" |
+	    python3 -c 'import json,sys; print(json.load(sys.stdin)["access_token"])'
+}
+
+_cloud_remote() {	# NAME URL ID SECRET REFRESH: signed in as `weir login` leaves it, in a folder of this test's own (made by weir)
+	cat >> "$CONF" <<-C
+	[remote $1]
+	type = $1
+	client_id = $3
+	client_secret = $4
+	token_file = $T/$1.token
+	api_url = $2
+	C
+	if [ "$1" = drive ]; then
+		printf 'upload_url = %s\nauth_url = %s/o/oauth2/v2/auth\ntoken_url = %s/token\nrevoke_url = %s/revoke\n' "$2" "$2" "$2" "$2" >> "$CONF"
+	else
+		printf 'content_url = %s\nnotify_url = %s\nauth_url = %s/oauth2/authorize\ntoken_url = %s/oauth2/token\n' "$2" "$2" "$2" "$2" >> "$CONF"
+	fi
+	(umask 077 && printf '{"access_token":"","refresh_token":"%s","token_type":"Bearer","expires_at":0}\n' "$5" > "$T/$1.token")
+}
+
 remote_section() {	# NAME
 	case $1 in
 	local)
@@ -87,6 +120,8 @@ remote_section() {	# NAME
 		_dav_remote ncemu "$WEIR_TEST_NCEMU" "$WEIR_TEST_NCEMU_USER" "$WEIR_TEST_NCEMU_PASSWORD" nextcloud \
 		    "$WEIR_TEST_NCEMU/remote.php/dav/files/$WEIR_TEST_NCEMU_USER"
 		;;
+	drive) _cloud_remote drive "$WEIR_TEST_DRIVEEMU" "$WEIR_TEST_DRIVEEMU_CLIENT_ID" "$WEIR_TEST_DRIVEEMU_CLIENT_SECRET" "$WEIR_TEST_DRIVEEMU_REFRESH_TOKEN" ;;
+	dropbox) _cloud_remote dropbox "$WEIR_TEST_DROPEMU" "$WEIR_TEST_DROPEMU_CLIENT_ID" "$WEIR_TEST_DROPEMU_CLIENT_SECRET" "$WEIR_TEST_DROPEMU_REFRESH_TOKEN" ;;
 	esac
 	USED+=("$1")
 }
@@ -100,7 +135,7 @@ conf_remotes() {
 	for r in "$@"; do remote_section "$r"; done
 	printf '[namespace]\n' >> "$CONF"
 	for r in "$@"; do
-		if [ "$r" = ncemu ]; then echo "/ncemu = ncemu:$OWN"; else echo "/$r = $r"; fi
+		case $r in ncemu | drive | dropbox) echo "/$r = $r:$OWN" ;; *) echo "/$r = $r" ;; esac
 	done >> "$CONF"
 }
 
@@ -155,7 +190,8 @@ no_stuck() {	# PROMISE: no process of this test sleeps in D state
 cleanup() {
 	local r
 	for r in "${USED[@]}"; do
-		[ "$r" = local ] || FAR_LIMIT=60 rc_far purge "$(far "$r")" > /dev/null 2>&1
+		case $r in local | drive | dropbox) continue ;; esac
+		FAR_LIMIT=60 rc_far purge "$(far "$r")" > /dev/null 2>&1
 	done
 	! declare -F cleanup_more > /dev/null || cleanup_more
 }
