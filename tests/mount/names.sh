@@ -59,7 +59,7 @@ one_remote() {	# NAME
 	check "$r: after a fresh start all are as they were" diff "$T/before.$r" "$T/after.$r"
 	if [ $r = ncemu ]; then	# a name that only the server can judge: said by flush, with all behind it, and mended by a rename
 		mkdir "$D/x.part" && echo waits > "$D/x.part/f"
-		refuse "$r: a name that the server forbids is named by flush" 5 "x.part: the server forbids names that end in '.part'" "$WEIR" flush "$MNT"
+		refuse "$r: a name that the server forbids is named by flush" 5 "x.part.*: the server forbids names that end in '.part'" "$WEIR" flush "$MNT"
 		mv "$D/x.part" "$D/x.whole"
 		flushed "$r: and goes under another name"
 	fi
