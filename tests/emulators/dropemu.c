@@ -209,6 +209,8 @@ dropemu_route(struct emu_req *req)
 	const char *name = !strncmp(req->path, "/2/", 3) ? req->path + 3 : req->path;
 	struct drop_req *r;
 
+	if (!strncmp(req->path, "/1/oauth2/", 10))	/* the older spelling, which rclone uses */
+		memmove(req->path, req->path + 2, strlen(req->path + 2) + 1);
 	if (dropemu_is_sign_in(req)) {
 		if (!emu_oauth_route(req))
 			snprintf(req->op, sizeof(req->op), "other");
@@ -375,7 +377,7 @@ dropemu_inject(struct emu_req *req, unsigned status, const char *code)
 }
 
 static const struct emu_proto dropemu_proto = {
-	.name = "dropemu", .switches = drop_switches, .route = dropemu_route, .begin = dropemu_begin,
+	.name = "dropemu", .switches = drop_switches, .more_switches = emu_oauth_switches, .route = dropemu_route, .begin = dropemu_begin,
 	.data = dropemu_data, .end = dropemu_end, .release = dropemu_release, .error = dropemu_inject,
 };
 
@@ -424,6 +426,9 @@ main(int argc, char **argv)
 	}
 	if (!opts.dir || optind != argc)
 		return usage();
+	if (!refresh)
+		refresh = "emulator-refresh-token";
+	fprintf(stderr, "app key %s, secret %s, refresh token %s\n", conf.client_id, conf.client_secret, refresh);
 	emu_oauth_setup(&conf, refresh, access);
 	if (drop_state_open(opts.dir))
 		return 1;
