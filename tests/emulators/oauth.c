@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The authorization server beside an emulated storage. Tokens live in memory; after a restart only the pair given to emu_oauth_setup() is known, so a client
- * refreshes, as it does when its access token has expired. All state is under oauth_lock. */
+/* The authorization server beside an emulated storage. Its tokens say themselves, sealed with the program's secret, which sign-in they belong to and how
+ * long they live, so they outlast a restart; what was revoked or declared expired is remembered in memory only. All state is under oauth_lock. */
 #include "config.h"
 #include "oauth.h"
 #include "util/text.h"
@@ -27,6 +27,7 @@ struct emu_switch emu_oauth_switches[OAUTH_SWITCHES + 1] = {
 
 /* A sign-in: a refresh token (NULL: none was asked for) and what was made of it. */
 struct oauth_family {
+	uint64_t id;
 	char *refresh;
 	bool is_public;			/* came with PKCE: refreshed without the secret */
 	bool is_dead;
@@ -66,13 +67,68 @@ oauth_random(const char *prefix)
 	return weir_xasprintf("%s%s", prefix ? prefix : "", hex);
 }
 
+static uint64_t
+oauth_new_id(void)
+{
+	char hex[17];
+
+	weir_random_hex(hex, 16);
+	return strtoull(hex, NULL, 16) | 1;	/* 0 is the sign-in given at the start */
+}
+
+/* kind: 'a' access, 'r' refresh, 'p' refresh without the secret. Owned. */
+static char *
+oauth_sealed(const char *prefix, char kind, uint64_t id, int64_t expires_s)
+{
+	unsigned char sum[WEIR_SHA256_LEN];
+	char body[64], random[9], seal[33];
+
+	weir_random_hex(random, 8);
+	snprintf(body, sizeof(body), "%c%016llx%016llx%s", kind, (unsigned long long)id, (unsigned long long)expires_s, random);
+	weir_hmac_sha256(oauth_conf.client_secret, strlen(oauth_conf.client_secret), body, strlen(body), sum);
+	weir_hex(sum, 16, seal);
+	return weir_xasprintf("%s%s%s", prefix ? prefix : "", body, seal);
+}
+
+/* Is it one of ours, of an earlier run perhaps? */
+static bool
+oauth_unseal(const char *prefix, const char *text, char *kind, uint64_t *id, int64_t *expires_s)
+{
+	size_t n = prefix ? strlen(prefix) : 0;
+	unsigned char sum[WEIR_SHA256_LEN];
+	char seal[33], number[17] = "";
+
+	if (strlen(text) != n + 41 + 32 || (n && strncmp(text, prefix, n)))
+		return false;
+	text += n;
+	weir_hmac_sha256(oauth_conf.client_secret, strlen(oauth_conf.client_secret), text, 41, sum);
+	weir_hex(sum, 16, seal);
+	if (strcmp(seal, text + 41))
+		return false;
+	*kind = *text;
+	memcpy(number, text + 1, 16);
+	*id = strtoull(number, NULL, 16);
+	memcpy(number, text + 17, 16);
+	*expires_s = (int64_t)strtoull(number, NULL, 16);
+	return true;
+}
+
 /* Takes the string. */
 static size_t
-oauth_family_add(char *refresh, bool is_public)
+oauth_family_add(uint64_t id, char *refresh, bool is_public)
 {
 	oauth_families = weir_xrealloc(oauth_families, oauth_families_n + 1, sizeof(*oauth_families));
-	oauth_families[oauth_families_n] = (struct oauth_family){ .refresh = refresh, .is_public = is_public };
+	oauth_families[oauth_families_n] = (struct oauth_family){ .id = id, .refresh = refresh, .is_public = is_public };
 	return oauth_families_n++;
+}
+
+static size_t
+oauth_family_of(uint64_t id)
+{
+	for (size_t i = 0; i < oauth_families_n; i++)
+		if (oauth_families[i].id == id)
+			return i;
+	return oauth_family_add(id, NULL, true);
 }
 
 static int64_t
@@ -84,33 +140,59 @@ oauth_ttl(void)
 }
 
 /* Takes the string. */
-static const struct oauth_access *
-oauth_access_add(char *text, size_t family)
+static struct oauth_access *
+oauth_access_add(char *text, size_t family, int64_t expires_s)
 {
 	struct oauth_access *a;
 
 	oauth_accesses = weir_xrealloc(oauth_accesses, oauth_accesses_n + 1, sizeof(*oauth_accesses));
 	a = &oauth_accesses[oauth_accesses_n++];
-	*a = (struct oauth_access){ .text = text, .family = family, .expires_s = emu_wall_s() + oauth_ttl() };
+	*a = (struct oauth_access){ .text = text, .family = family, .expires_s = expires_s };
 	return a;
+}
+
+static const char *
+oauth_access_new(size_t family)
+{
+	int64_t end = emu_wall_s() + oauth_ttl();
+
+	return oauth_access_add(oauth_sealed(oauth_conf.access_prefix, 'a', oauth_families[family].id, end), family, end)->text;
 }
 
 static struct oauth_access *
 oauth_access_find(const char *text)
 {
+	uint64_t id;
+	int64_t end;
+	char kind;
+
 	for (size_t i = 0; text && i < oauth_accesses_n; i++)
 		if (!strcmp(oauth_accesses[i].text, text))
 			return &oauth_accesses[i];
-	return NULL;
+	if (!text || !oauth_unseal(oauth_conf.access_prefix, text, &kind, &id, &end) || kind != 'a')
+		return NULL;
+	return oauth_access_add(weir_xstrdup(text), oauth_family_of(id), end);
 }
 
 static struct oauth_family *
 oauth_family_find(const char *refresh)
 {
+	struct oauth_family *f;
+	uint64_t id;
+	int64_t end;
+	char kind;
+
 	for (size_t i = 0; refresh && i < oauth_families_n; i++)
 		if (oauth_families[i].refresh && !strcmp(oauth_families[i].refresh, refresh))
 			return &oauth_families[i];
-	return NULL;
+	if (!refresh || !oauth_unseal(oauth_conf.refresh_prefix, refresh, &kind, &id, &end) || kind == 'a')
+		return NULL;
+	f = &oauth_families[oauth_family_of(id)];
+	if (f->refresh)
+		return NULL;
+	f->refresh = weir_xstrdup(refresh);
+	f->is_public = kind == 'p';
+	return f;
 }
 
 static const char *
@@ -124,11 +206,9 @@ oauth_bearer(const struct emu_req *req)
 void
 emu_oauth_setup(const struct emu_oauth_conf *conf, const char *refresh, const char *access)
 {
-	size_t family;
-
 	oauth_conf = *conf;
-	family = oauth_family_add(refresh ? weir_xstrdup(refresh) : oauth_random(conf->refresh_prefix), !conf->is_google);
-	oauth_access_add(access ? weir_xstrdup(access) : oauth_random(conf->access_prefix), family);
+	oauth_family_add(0, refresh ? weir_xstrdup(refresh) : oauth_random(conf->refresh_prefix), !conf->is_google);
+	oauth_access_add(access ? weir_xstrdup(access) : oauth_random(conf->access_prefix), 0, emu_wall_s() + conf->expires_s);
 }
 
 /* An expired token stays expired. */
@@ -438,8 +518,10 @@ token_by_code(struct emu_req *req, bool has_secret)
 		return;
 	}
 	c->is_used = true;
-	family = oauth_family_add(c->is_offline ? oauth_random(oauth_conf.refresh_prefix) : NULL, c->challenge != NULL);
-	token_reply(req, oauth_access_add(oauth_random(oauth_conf.access_prefix), family)->text, oauth_families[family].refresh, true);
+	family = oauth_family_add(oauth_new_id(), NULL, c->challenge != NULL);
+	if (c->is_offline)
+		oauth_families[family].refresh = oauth_sealed(oauth_conf.refresh_prefix, c->challenge ? 'p' : 'r', oauth_families[family].id, 0);
+	token_reply(req, oauth_access_new(family), oauth_families[family].refresh, true);
 }
 
 static void
@@ -452,7 +534,7 @@ token_by_refresh(struct emu_req *req, bool has_secret)
 	else if (!f->is_public && !has_secret)
 		oauth_error(req, 400, "invalid_request", "client_secret is missing");
 	else
-		token_reply(req, oauth_access_add(oauth_random(oauth_conf.access_prefix), (size_t)(f - oauth_families))->text, NULL, false);
+		token_reply(req, oauth_access_new((size_t)(f - oauth_families)), NULL, false);
 }
 
 /* ---- service accounts ---- */
@@ -548,7 +630,7 @@ token_by_jwt(struct emu_req *req)
 	if (wrong)
 		oauth_error(req, 400, "invalid_grant", wrong);
 	else
-		token_reply(req, oauth_access_add(oauth_random(oauth_conf.access_prefix), oauth_family_add(NULL, true))->text, NULL, false);
+		token_reply(req, oauth_access_new(oauth_family_add(oauth_new_id(), NULL, true)), NULL, false);
 }
 
 static void
