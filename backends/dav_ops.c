@@ -26,11 +26,13 @@ weir_dav_op_stat(struct weir_backend *b, const struct weir_ctx *ctx, const struc
 	return r ? r : weir_dav_stat(d, ctx, w->path, st, err);
 }
 
-/* Our own scratch files are nobody's business. */
+/* Our own scratch folders (12 digits: dav_learn.c) are nobody's business. */
 static bool
 dav_is_scratch(const char *dir, const char *name)
 {
-	return !*dir && strncmp(name, WEIR_DAV_SCRATCH, strlen(WEIR_DAV_SCRATCH)) == 0;
+	size_t n = strlen(WEIR_DAV_SCRATCH);
+
+	return !*dir && strncmp(name, WEIR_DAV_SCRATCH, n) == 0 && strlen(name) == n + 12;
 }
 
 enum weir_code

@@ -21,6 +21,7 @@
 #include "../src/util/text.h"
 #include "../src/util/util.h"
 #include "dav.h"
+#include "layers.h"
 #include "rclone_child.h"
 #include "rclone_ini.h"
 
@@ -32,6 +33,8 @@
 #define RCLONE_TEMP_AGE_NS (24 * 3600 * 1000000000LL)
 #define RCLONE_FRESH_MS 1000		/* reads of parts one after the other look at the folder once a second */
 #define RCLONE_FRESH 64
+#define RCLONE_LONG (1u << 20)
+#define RCLONE_COARSE_NS 1000000	/* times coarser than that are looked at twice */
 
 struct rclone {
 	struct weir_backend base;
@@ -122,12 +125,26 @@ fresh_was(struct rclone *r, const char *path)
 
 /* ---- the dialect ---- */
 
+/* What this thread has just written itself, rclone knows better than any listing; a look at it need not cost one. */
+static _Thread_local bool rclone_is_own;
+
+static enum weir_code
+rclone_stat_own(struct weir_dav *d, const struct weir_ctx *ctx, const char *path, struct weir_stat *st, struct weir_err *err)
+{
+	enum weir_code code;
+
+	rclone_is_own = true;
+	code = weir_dav_stat(d, ctx, path, st, err);
+	rclone_is_own = false;
+	return code;
+}
+
 static enum weir_code
 rclone_look(struct weir_dav *d, const struct weir_ctx *ctx, const char *path, bool is_dir, struct weir_err *err)
 {
-	WEIR_AUTO(weir_freep) char *theirs = weir_dav_escape(&d->names, path);
+	WEIR_AUTO(weir_freep) char *theirs = rclone_is_own ? NULL : weir_dav_escape(&d->names, path);
 
-	return rclone_forget(d->own, ctx, theirs, is_dir, err);
+	return rclone_is_own ? WEIR_OK : rclone_forget(d->own, ctx, theirs, is_dir, err);
 }
 
 static int
@@ -304,13 +321,21 @@ rclone_config_path(const char *given)
 	return given ? weir_xstrdup(given) : weir_rclone_ini_path();
 }
 
-/* What the section says of where it leads, without secrets and without what rclone itself keeps changing. */
+/* What the section says of where it leads. Not all it says: rclone writes tokens and findings there (sftp: md5sum_command). */
 static void
 fingerprint_section(struct weir_buf *b, const struct weir_rclone_section *s)
 {
-	for (size_t i = 0; i < s->nkv; i++)
-		if (!weir_rclone_ini_is_secret(s->kv[i].key))
-			weir_buf_addf(b, " %s=%s", s->kv[i].key, s->kv[i].value);
+	static const char *const keys[] = { "type", "provider", "remote", "upstreams", "url", "endpoint", "host", "hostname", "port", "domain", "user",
+		"username", "account", "project_number", "region", "location_constraint", "tenant", "tenant_id", "container", "bucket", "share_name",
+		"drive_id", "drive_type", "site_id", "team_drive", "root_folder_id", "root_namespace", "starred_only", "shared_with_me", "impersonate",
+		"root", "device", "mountpoint", "namenode", "service_name", "filename_encryption", "directory_name_encryption", "vendor" };
+
+	for (size_t i = 0; i < WEIR_LEN(keys); i++) {
+		const char *v = weir_rclone_ini_get(s, keys[i]);
+
+		if (v && !weir_rclone_ini_is_secret(keys[i]))
+			weir_buf_addf(b, " %s=%s", keys[i], v);
+	}
 }
 
 /* crypt writes names of 16-byte blocks in base32: 143 bytes become 231, one more 255 and above. */
@@ -637,7 +662,7 @@ put_content(struct rclone_put *p, const char *path, struct weir_err *err)
 	if (code)
 		return code;
 	/* "Created" is said even when the last byte never came. */
-	code = weir_dav_stat(d, p->ctx, path, &st, err);
+	code = rclone_stat_own(d, p->ctx, path, &st, err);
 	if (code == WEIR_E_NOENT || (!code && st.size != p->size && st.size != WEIR_SIZE_NONE))
 		code = weir_err_set(err, WEIR_E_SERVER, "'%s' did not arrive whole", p->w->path);
 	weir_stat_free(&st);
@@ -683,24 +708,51 @@ put_to_place(struct rclone_put *p, struct weir_err *err)
 	return code;
 }
 
+/* Versions are time and size. Where times are coarse, what replaces a file of its size within one second would pass for the same
+ * version, and the next one to compare would be wrong: it is sent again when the second is over. */
+static enum weir_code
+put_until_new(struct rclone_put *p, struct weir_err *err)
+{
+	struct weir_dav *d = p->r->dav;
+	enum weir_code code = WEIR_OK;
+
+	for (int tries = 0; !code && tries < 3; tries++) {
+		struct weir_stat old = { 0 }, now = { 0 };
+		bool is_same = p->r->precision_ns >= RCLONE_COARSE_NS && weir_dav_stat(d, p->ctx, p->w->path, &old, NULL) == WEIR_OK &&
+		    weir_dav_stat(d, p->ctx, p->temp, &now, NULL) == WEIR_OK && weir_dav_same(old.version, now.version);
+
+		weir_stat_free(&old);
+		weir_stat_free(&now);
+		if (!is_same)
+			break;
+		code = weir_layer_sleep(p->ctx, weir_now_ms() + 1000 - weir_wall_ns() / 1000000 % 1000 + 20, err);
+		if (!code)
+			code = put_content(p, p->temp, err);
+	}
+	return code;
+}
+
 static enum weir_code
 put_all(struct rclone_put *p, struct weir_stat *out, struct weir_err *err)
 {
 	struct weir_dav *d = p->r->dav;
 	struct weir_stat st = { 0 };
-	enum weir_code code = weir_dav_compare(d, p->ctx, p->w, err);
+	bool is_long = !p->temp || p->size > RCLONE_LONG;	/* else the look right before the rename is soon enough */
+	enum weir_code code = is_long ? weir_dav_compare(d, p->ctx, p->w, err) : WEIR_OK;
 
 	if (!code)
 		code = put_content(p, p->temp ? p->temp : p->w->path, err);
-	if (!code && p->temp) {
+	if (!code && p->temp && p->w->version != WEIR_ABSENT)
+		code = put_until_new(p, err);
+	if (!code && p->temp)
 		code = weir_dav_compare(d, p->ctx, p->w, err);
-		if (!code)
-			code = put_to_place(p, err);
-	}
+	if (!code && p->temp)
+		code = put_to_place(p, err);
 	if (code && p->temp && code != WEIR_E_NET && code != WEIR_E_CANCELED)
 		rclone_delete(d, p->ctx, p->temp);
-	if (!code)
-		code = weir_dav_stat(d, p->ctx, p->w->path, &st, err);
+	if (!code)	/* where times are coarse, rclone may still think of them as it sent them */
+		code = p->r->precision_ns >= RCLONE_COARSE_NS ? weir_dav_stat(d, p->ctx, p->w->path, &st, err) :
+		    rclone_stat_own(d, p->ctx, p->w->path, &st, err);
 	if (code == WEIR_E_NOENT || (!code && (st.type != WEIR_FILE || (st.size != p->size && st.size != WEIR_SIZE_NONE))))
 		code = weir_err_set(err, WEIR_E_CHANGED, "'%s' was changed by someone else while it was written", p->w->path);
 	if (!code && out)

@@ -10,7 +10,7 @@ build=${1:-${BUILDDIR:-.}}
 program=$build/tests/contract/contract
 [ -x "$program" ] || { echo "1..0 # SKIP $program is not built"; exit 77; }
 T=$(mktemp -d "${TMPDIR:-/tmp}/contract.XXXXXX") || exit 99
-trap 'rm -rf "$T"' EXIT
+trap '[ ! -d "$T/sshd" ] || "$(dirname "$0")/../servers/sshd.sh" stop "$T/sshd"; rm -rf "$T"' EXIT
 trap 'exit 1' INT TERM
 umask 077
 n=0 failed=0 name=weir-contract-$$-$RANDOM
@@ -45,8 +45,30 @@ configure() {	# NAME: 0: configured, 1: not there, with $why
 		printf '[remote ncemu]\ntype = nextcloud\nurl = %s\nuser = %s\npassword = %s\n' \
 		    "$WEIR_TEST_NCEMU" "$WEIR_TEST_NCEMU_USER" "$WEIR_TEST_NCEMU_PASSWORD" >> "$T/weir.conf"
 		;;
+	rclone-*) rclone_remote "${1#rclone-}" ;;
 	*) return 1 ;;
 	esac
+}
+
+# Through a real rclone, with a configuration that it made itself.
+rclone_remote() {	# local | crypt | sftp
+	local c=$T/rclone.conf path=
+	why="rclone is not installed"
+	command -v rclone > /dev/null || return 1
+	mkdir -p "$T/rclone/$1"
+	case $1 in
+	local) rclone --config "$c" config create far alias remote "$T/rclone/local" > /dev/null || return 1 ;;
+	crypt) rclone --config "$c" config create far crypt remote "$T/rclone/crypt" password "a test's password" --obscure > /dev/null || return 1 ;;
+	sftp)
+		why="no sshd (openssh-server)"
+		timeout 60 "$(dirname "$0")/../servers/sshd.sh" start "$T/sshd" > "$T/sshd.env" || return 1
+		path=$(sed -n 's/^path=//p' "$T/sshd.env")
+		# shellcheck disable=SC2046
+		rclone --config "$c" config create far sftp \
+		    $(sed -n 's/^\(host\|port\|user\|key_file\|known_hosts_file\)=/\1 /p' "$T/sshd.env") > /dev/null || return 1
+		;;
+	esac
+	printf '[remote rclone-%s]\ntype = rclone\nremote = far:%s\nconfig = %s\n' "$1" "$path" "$c" >> "$T/weir.conf"
 }
 
 # The program's own numbers are for one remote; here they run on.
@@ -76,9 +98,10 @@ promises() {	# NAME
 	fi
 }
 
-[ $# -gt 0 ] || set -- local rgw s3emu dav ncemu
+[ $# -gt 0 ] || set -- local rgw s3emu dav ncemu rclone-local rclone-crypt rclone-sftp
 for r; do
 	: > "$T/weir.conf"
+	rm -f "$T/rclone.conf"
 	if configure "$r"; then
 		promises "$r"
 	else
