@@ -136,6 +136,7 @@ changes_tell(struct dropbox *s, const json_t *entry, weir_change_fn *fn, void *a
 	c.path = path;
 	c.is_removed = tag != NULL && strcmp(tag, "deleted") == 0;
 	c.is_dir = tag != NULL && strcmp(tag, "folder") == 0;
+	c.version = json_string_value(json_object_get(entry, "rev"));
 	return fn(arg, &c, err);
 }
 

@@ -73,6 +73,15 @@ fs_is_open(void *arg, uint64_t node)
 	return weir_opens_find(fs->opens, node, NULL);
 }
 
+bool
+fs_is_open_for_writing(void *arg, uint64_t node)
+{
+	struct weir_fs *fs = arg;
+	struct weir_open_slot slot;
+
+	return weir_opens_find(fs->opens, node, &slot) && slot.writers > 0;
+}
+
 enum weir_code
 file_save_attr(struct weir_fs *fs, struct weir_content *c, struct weir_node *n)
 {

@@ -141,6 +141,7 @@ void file_due_idle(struct weir_fs *);		/* keeper: files written long ago and sti
 void file_seal_later(struct weir_fs *, uint64_t node);
 void file_seal_closed(struct weir_fs *);	/* keeper: lets go of the lock in between */
 bool fs_is_open(void *fs, uint64_t node);
+bool fs_is_open_for_writing(void *fs, uint64_t node);
 
 /* handlers, one per kind; lock held at entry and exit (they may let go of it in between) */
 enum weir_code tree_lookup(struct weir_op *), tree_readdir(struct weir_op *), tree_opendir(struct weir_op *);

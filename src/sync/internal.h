@@ -159,6 +159,8 @@ void watch_end(struct weir_remote *);
 void watch_tick(struct weir_remote *);
 /* In a transaction: something in this directory may have changed; listed if it ever was. */
 enum weir_code watch_mark(struct weir_remote *, const struct weir_node *dir, struct weir_err *);
+/* In a transaction: this directory could not be taken over as it is listed now; look again in a while. */
+enum weir_code watch_later(struct weir_remote *, uint64_t dir, struct weir_err *);
 void watch_listed(struct weir_remote *, const struct listing *, enum weir_code);	/* a listing has ended */
 void watch_used(struct weir_remote *);		/* somebody asked for something */
 bool watch_is_on(const struct weir_remote *);	/* changes are told: listings need not grow old */

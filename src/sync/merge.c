@@ -6,6 +6,9 @@
  *   unsent content  | nothing          | left: the upload compares | loses its remote place: it is sent as new
  *   moved, unlinked | nothing          | left: the send compares   | loses its remote place
  *
+ * A clean file that somebody has open for writing is left as well, and looked at again later: what is about to be written through that handle belongs
+ * to the name, and the upload will compare.
+ *
  * A name listed that a node made here already has (not sent yet) is left to the send, which will find the conflict; two directories
  * of one name become one. Needs the store's lock and an open transaction throughout. */
 #include "config.h"
@@ -162,6 +165,13 @@ detach(struct weir_remote *r, struct weir_node *n, struct weir_err *err)
 	return weir_node_update(st, n, err);
 }
 
+/* Somebody may be about to write: the node must not change under that handle. */
+static bool
+is_held_for_writing(struct weir_remote *r, const struct weir_node *n)
+{
+	return n->type == WEIR_FILE && n->parent && r->sy->hooks.is_open_for_writing(r->sy->hooks.arg, n->id);
+}
+
 static int
 collect_child(void *arg, struct weir_node *n)
 {
@@ -225,8 +235,12 @@ lose_remote(struct weir_remote *r, struct weir_node *n, bool *is_kept, struct we
 		*is_kept = true;
 		return WEIR_OK;
 	}
-	if (!*is_kept && !(n->flags & WEIR_N_CONTENT) && !is_moved)
-		return detach(r, n, err);
+	if (!*is_kept && !(n->flags & WEIR_N_CONTENT) && !is_moved) {
+		if (!is_held_for_writing(r, n))
+			return detach(r, n, err);
+		*is_kept = true;
+		return watch_later(r, n->rparent, err);
+	}
 	/* Unsent: it becomes new here. */
 	*is_kept = true;
 	n->rparent = 0;
@@ -264,6 +278,8 @@ merge_changed(struct weir_remote *r, struct weir_node *n, const struct weir_stat
 
 	if (!stat)
 		return lose_remote(r, n, &kept, err);
+	if (n->content && is_held_for_writing(r, n) && !is_unread(st, n))
+		return watch_later(r, n->rparent, err);
 	if (n->parent && r->sy->hooks.is_open(r->sy->hooks.arg, n->id) && n->content && !is_unread(st, n)) {
 		fresh = *n;
 		if ((code = detach(r, n, err)))

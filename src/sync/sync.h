@@ -15,6 +15,7 @@ struct weir_remote;
 struct weir_sync_hooks {		/* fs/ is above: it offers these */
 	/* Lock held: does anybody have this node open? */
 	bool (*is_open)(void *arg, uint64_t node);
+	bool (*is_open_for_writing)(void *arg, uint64_t node);
 	/* Lock NOT held, from the remote's news thread; may block. */
 	void (*node_changed)(void *arg, uint64_t node, bool is_data);
 	void (*entry_changed)(void *arg, uint64_t parent, const char *name);

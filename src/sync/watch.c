@@ -28,6 +28,7 @@
 #define LISTINGS 4		/* of the watch's own, at once */
 #define CALM_MS 1500		/* between two listings of one directory */
 #define LIST_FAIL_MS 10000
+#define LATER_MS 3000
 #define IDS_A_TIME 64
 
 static int64_t
@@ -53,6 +54,19 @@ watch_mark(struct weir_remote *r, const struct weir_node *dir, struct weir_err *
 	if (r->watch.next_again_ms > due)
 		r->watch.next_again_ms = due;
 	return weir_again_put(r->sy->st, dir->id, r->id, due, err);
+}
+
+enum weir_code
+watch_later(struct weir_remote *r, uint64_t dir, struct weir_err *err)
+{
+	if (r->watch.how == WEIR_WATCH_AGE)
+		return WEIR_OK; /* it grows old by itself */
+	for (struct listing *l = r->listings; l; l = l->next)
+		if (l->dir == dir)
+			l->is_outdated = true;
+	if (r->watch.next_again_ms > wall_ms() + LATER_MS)
+		r->watch.next_again_ms = wall_ms() + LATER_MS;
+	return weir_again_put(r->sy->st, dir, r->id, wall_ms() + LATER_MS, err);
 }
 
 static bool

@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <CUnit/Basic.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -814,6 +815,63 @@ an_open_file_keeps_its_version(void)
 	end();
 }
 
+static unsigned
+count_there(const char *begin, const char *text)
+{
+	DIR *d = opendir(there);
+	struct dirent *e;
+	unsigned n = 0;
+
+	while ((e = readdir(d)))
+		n += strncmp(e->d_name, begin, strlen(begin)) == 0 && there_holds(e->d_name, text);
+	closedir(d);
+	return n;
+}
+
+/* Open for writing, nothing written yet: what will be written belongs to the name, and nothing of either side is lost. */
+static void
+a_change_under_a_writer_ends_as_a_conflict_copy(void)
+{
+	struct weir_op op = { .kind = WEIR_OP_OPEN, .flags = O_RDWR }, wr;
+
+	fresh(WEIR_CAP_WAITS);
+	op.ino = ino_of("f");
+	CU_ASSERT_EQUAL_FATAL(call(&op), WEIR_OK);
+	there_put("f", "theirs");
+	say_path("f");
+	usleep(1500000);
+	wr = (struct weir_op){ .kind = WEIR_OP_WRITE, .ino = op.ino, .fh = op.fh, .buf = (char[]){ "ours" }, .len = 4 };
+	CU_ASSERT_EQUAL(call(&wr), WEIR_OK);
+	op.kind = WEIR_OP_FLUSH;
+	CU_ASSERT_EQUAL(call(&op), WEIR_OK);
+	op.kind = WEIR_OP_RELEASE;
+	call(&op);
+	CU_ASSERT_EQUAL(flush(), WEIR_OK);
+	CU_ASSERT(there_holds("f", "theirs") && count_there("f (conflict", "ours") == 1);
+	CU_ASSERT(WITHIN(8000, holds("f", "theirs")));
+	end();
+}
+
+/* … and who closes without having written sees theirs soon. */
+static void
+a_writer_that_writes_nothing_lets_it_through(void)
+{
+	struct weir_op op = { .kind = WEIR_OP_OPEN, .flags = O_RDWR };
+
+	fresh(WEIR_CAP_WAITS);
+	op.ino = ino_of("f");
+	CU_ASSERT_EQUAL_FATAL(call(&op), WEIR_OK);
+	there_put("f", "theirs");
+	say_path("f");
+	usleep(1500000);
+	op.kind = WEIR_OP_RELEASE;
+	call(&op);
+	CU_ASSERT(WITHIN(8000, holds("f", "theirs")));
+	CU_ASSERT_EQUAL(flush(), WEIR_OK);
+	CU_ASSERT(there_holds("f", "theirs") && count_there("f (conflict", "one") == 0);
+	end();
+}
+
 /* Nobody has asked the tree for anything: the feed is not asked either, beyond its first cursor. */
 static void
 an_idle_feed_is_asked_seldom(void)
@@ -883,6 +941,8 @@ main(void)
 	CU_ADD_TEST(s, an_unread_file_is_read_as_it_is_now);
 	CU_ADD_TEST(s, a_directory_under_way_is_followed);
 	CU_ADD_TEST(s, an_open_file_keeps_its_version);
+	CU_ADD_TEST(s, a_change_under_a_writer_ends_as_a_conflict_copy);
+	CU_ADD_TEST(s, a_writer_that_writes_nothing_lets_it_through);
 	CU_ADD_TEST(s, an_idle_feed_is_asked_seldom);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
