@@ -149,8 +149,10 @@ enum weir_code weir_dropbox_get(struct weir_backend *, const struct weir_ctx *, 
 /* Metadata of a server's path, id or "rev:…". path_lower (may be NULL): owned. */
 enum weir_code weir_dropbox_look(struct dropbox *, const struct weir_ctx *, const char *at, const char *path, struct weir_stat *, char **path_lower,
     struct weir_err *);
-/* Is the file `now`, which has another rev, still the same file with the same content as at that rev (moved, alone or with its folder)? */
-bool weir_dropbox_is_same(struct dropbox *, const struct weir_ctx *, const char *rev, const struct weir_stat *now);
+/* Is the file `now`, which has another rev, still the same file with the same content as at that rev (moved, alone or with its folder)? An
+ * error only when that could not be found out. */
+enum weir_code weir_dropbox_is_same(struct dropbox *, const struct weir_ctx *, const char *rev, const struct weir_stat *now, bool *is_same,
+    struct weir_err *);
 
 /* ---- dropbox_put.c ---- */
 enum weir_code weir_dropbox_put(struct weir_backend *, const struct weir_ctx *, const struct weir_where *, enum weir_type, struct weir_source *,

@@ -53,6 +53,8 @@ put_taken(struct dropbox *s, const struct weir_ctx *ctx, struct dropbox_file *f,
     struct weir_err *err)
 {
 	const char *version = f->where->version, *path = f->where->path, *leaf = weir_dropbox_leaf(path);
+	bool is_same = false;
+	enum weir_code r;
 
 	if (now->type == WEIR_DIR)
 		return weir_err_set(err, version == WEIR_ABSENT ? WEIR_E_EXIST : WEIR_E_ISDIR, "'%s' is a directory on the server", path);
@@ -62,10 +64,14 @@ put_taken(struct dropbox *s, const struct weir_ctx *ctx, struct dropbox_file *f,
 		return why;
 	if (version == WEIR_ABSENT)
 		return weir_err_set(err, WEIR_E_EXIST, "'%s' is there already", path);
-	if (version != NULL && f->rev == NULL && now->version != NULL && strcmp(now->version, version) != 0 &&
-	    weir_dropbox_is_same(s, ctx, version, now)) {
-		f->rev = weir_xstrdup(now->version);
-		return WEIR_E_BUSY;
+	if (version != NULL && f->rev == NULL && now->version != NULL && strcmp(now->version, version) != 0) {
+		r = weir_dropbox_is_same(s, ctx, version, now, &is_same, err);
+		if (r == WEIR_OK && is_same) {
+			f->rev = weir_xstrdup(now->version);
+			return WEIR_E_BUSY;
+		}
+		if (r != WEIR_OK)
+			return r;
 	}
 	return weir_err_set(err, WEIR_E_CHANGED, "'%s' changed on the server meanwhile", path);
 }

@@ -44,14 +44,17 @@ weir_dropbox_look(struct dropbox *s, const struct weir_ctx *ctx, const char *at,
 	return r;
 }
 
-bool
-weir_dropbox_is_same(struct dropbox *s, const struct weir_ctx *ctx, const char *rev, const struct weir_stat *now)
+enum weir_code
+weir_dropbox_is_same(struct dropbox *s, const struct weir_ctx *ctx, const char *rev, const struct weir_stat *now, bool *is_same,
+    struct weir_err *err)
 {
 	WEIR_AUTO(weir_freep) char *at = weir_xasprintf("rev:%s", rev);
 	WEIR_AUTO(weir_stat_free) struct weir_stat then = { 0 };
+	enum weir_code r = weir_dropbox_look(s, ctx, at, at, &then, NULL, err);
 
-	return weir_dropbox_look(s, ctx, at, at, &then, NULL, NULL) == WEIR_OK && then.id != NULL && now->id != NULL &&
-	       strcmp(then.id, now->id) == 0 && then.sum != NULL && now->sum != NULL && strcmp(then.sum, now->sum) == 0;
+	*is_same = r == WEIR_OK && then.id != NULL && now->id != NULL && strcmp(then.id, now->id) == 0 && then.sum != NULL && now->sum != NULL &&
+	           strcmp(then.sum, now->sum) == 0;
+	return weir_code_retry(r) || r == WEIR_E_CANCELED || r == WEIR_E_AUTH ? r : WEIR_OK;	/* a rev nobody knows (any more) proves nothing */
 }
 
 /* The root has no metadata of its own; a folder that is the root of the remote has. */
@@ -201,6 +204,7 @@ struct read_get {
 	const struct weir_where *where;
 	uint64_t off, len;
 	uint64_t want, done;			/* settled by the answer's head */
+	bool is_overlong;			/* more came than was announced */
 	struct dropbox_hash *hash;		/* of a whole download */
 	char *sum;
 	struct weir_stat *st;			/* the caller's, or NULL */
@@ -211,12 +215,16 @@ read_write(struct weir_sink *sink, const void *data, size_t len)
 {
 	struct read_get *g = (struct read_get *)sink;
 
-	if (len > g->want - g->done)
-		return WEIR_E_PROTO;
+	size_t n = len < g->want - g->done ? len : (size_t)(g->want - g->done);
+	enum weir_code r;
+
 	if (g->hash != NULL)
-		weir_dropbox_hash_add(g->hash, data, len);
-	g->done += len;
-	return g->to->write(g->to, data, len);
+		weir_dropbox_hash_add(g->hash, data, n);
+	r = n > 0 ? g->to->write(g->to, data, n) : WEIR_OK;
+	g->done += r == WEIR_OK ? n : 0;
+	/* What is too much is not given on, and with an error this connection is not used again. */
+	g->is_overlong = n < len;
+	return r == WEIR_OK && g->is_overlong ? WEIR_E_SERVER : r;
 }
 
 static enum weir_code
@@ -342,7 +350,7 @@ read_fetch(struct dropbox *s, const struct weir_ctx *ctx, const char *at, struct
 	struct dropbox_req q = { .style = DROPBOX_DOWNLOAD, .route = "files/download", .arg = json_pack("{s:s}", "path", at), .sink = &g->sink,
 		.on_head = read_on_head, .on_head_arg = g, .what = "read", .path = g->where->path };
 	char range[64];
-	bool is_open = g->len > UINT64_MAX - g->off;
+	bool is_open = g->len > DROPBOX_FILE_MAX - g->off;
 	enum weir_code r;
 
 	if (!is_open)
@@ -353,7 +361,7 @@ read_fetch(struct dropbox *s, const struct weir_ctx *ctx, const char *at, struct
 	r = weir_dropbox_call(s, ctx, &q, NULL, &resp, err);
 	if (r != WEIR_OK && resp.status == 416)
 		return read_past_end(s, ctx, at, g, err);
-	return r != WEIR_OK ? r : read_verify(g, err);
+	return r != WEIR_OK && !g->is_overlong ? r : read_verify(g, err);
 }
 
 static enum weir_code

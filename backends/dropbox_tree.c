@@ -102,11 +102,14 @@ tree_delete(struct dropbox *s, const struct weir_ctx *ctx, const char *at, const
 static enum weir_code
 tree_is_it(struct dropbox *s, const struct weir_ctx *ctx, const struct weir_where *w, const struct weir_stat *st, struct weir_err *err)
 {
+	bool is_same = false;
+	enum weir_code r = WEIR_OK;
+
 	if (w->version == NULL || (st->version != NULL && strcmp(st->version, w->version) == 0))
 		return WEIR_OK;
-	if (st->type == WEIR_FILE && w->version != WEIR_ABSENT && weir_dropbox_is_same(s, ctx, w->version, st))
-		return WEIR_OK;
-	return weir_err_set(err, WEIR_E_CHANGED, "'%s' has another version", w->path);
+	if (st->type == WEIR_FILE && w->version != WEIR_ABSENT)
+		r = weir_dropbox_is_same(s, ctx, w->version, st, &is_same, err);
+	return r != WEIR_OK || is_same ? r : weir_err_set(err, WEIR_E_CHANGED, "'%s' has another version", w->path);
 }
 
 /* Whatever is removed is named by the rev that was just seen, so that no folder and no newer version can go instead. */
@@ -243,17 +246,22 @@ tree_source(struct tree_pair *p, struct weir_err *err)
 	return p->is_dir ? WEIR_OK : tree_is_it(p->s, p->ctx, p->from, &p->source, err);
 }
 
-/* Is what is at the target the source, moved there by an earlier try? */
-static bool
-tree_is_source(struct tree_pair *p, const struct weir_stat *there)
+/* Is what is at the target the source, moved there by an earlier try? Of a folder without an id nothing better is known than that it is one. */
+static enum weir_code
+tree_is_source(struct tree_pair *p, const struct weir_stat *there, bool *yes, struct weir_err *err)
 {
+	*yes = false;
 	if ((there->type == WEIR_DIR) != p->is_dir)
-		return false;
+		return WEIR_OK;
 	if (p->from->id != NULL)
-		return there->id != NULL && strcmp(there->id, p->from->id) == 0;
-	if (p->is_dir || p->from->version == NULL)
-		return false;
-	return (there->version != NULL && strcmp(there->version, p->from->version) == 0) || weir_dropbox_is_same(p->s, p->ctx, p->from->version, there);
+		*yes = there->id != NULL && strcmp(there->id, p->from->id) == 0;
+	else if (p->is_dir)
+		*yes = true;
+	else if (p->from->version != NULL && there->version != NULL && strcmp(there->version, p->from->version) == 0)
+		*yes = true;
+	else if (p->from->version != NULL)
+		return weir_dropbox_is_same(p->s, p->ctx, p->from->version, there, yes, err);
+	return WEIR_OK;
 }
 
 static void
@@ -288,8 +296,14 @@ static enum weir_code
 tree_is_done(struct tree_pair *p, struct weir_stat *st, struct weir_err *err)
 {
 	WEIR_AUTO(weir_stat_free) struct weir_stat there = { 0 };
+	bool yes = false;
+	enum weir_code r = p->is_move ? weir_dropbox_look(p->s, p->ctx, p->to_at, p->to->path, &there, NULL, err) : WEIR_E_NOENT;
 
-	if (!p->is_move || weir_dropbox_look(p->s, p->ctx, p->to_at, p->to->path, &there, NULL, NULL) != WEIR_OK || !tree_is_source(p, &there))
+	if (r == WEIR_OK)
+		r = tree_is_source(p, &there, &yes, err);
+	if (r != WEIR_OK && r != WEIR_E_NOENT)
+		return r;
+	if (!yes)
 		return weir_err_set(err, WEIR_E_NOENT, "'%s' is gone from the server", p->from->path);
 	tree_drop_aside(p);
 	tree_give(&there, st);
@@ -316,9 +330,9 @@ tree_second_failed(struct tree_pair *p, const char *aside, enum weir_code r, str
 {
 	WEIR_AUTO(weir_stat_free) struct weir_stat there = { 0 }, back = { 0 };
 	enum weir_code look = weir_dropbox_look(p->s, p->ctx, p->to_at, p->to->path, &there, NULL, NULL);
+	const char *was = p->is_move ? p->source.id : p->source.sum, *is = p->is_move ? there.id : there.sum;
 
-	if (look == WEIR_OK && (p->is_move ? tree_is_source(p, &there) || (p->source.id != NULL && there.id != NULL &&
-	    strcmp(p->source.id, there.id) == 0) : p->source.sum != NULL && there.sum != NULL && strcmp(p->source.sum, there.sum) == 0)) {
+	if (look == WEIR_OK && was != NULL && is != NULL && strcmp(was, is) == 0) {
 		tree_give(&there, st);
 		return WEIR_OK;
 	}
@@ -343,9 +357,9 @@ tree_replace(struct tree_pair *p, struct weir_stat *st, struct weir_err *err)
 		aside = tree_beside(p->to_at, TREE_ASIDE, there.version != NULL ? there.version : "");
 	if (r == WEIR_OK)
 		r = tree_step_aside(p, &there, aside, &put, err);
-	else if (r == WEIR_E_NOENT && weir_dropbox_look(p->s, p->ctx, aside, p->to->path, &put, NULL, NULL) == WEIR_OK)
-		r = WEIR_OK;			/* an earlier try came so far */
-	else if (r == WEIR_E_NOENT)
+	else if (r == WEIR_E_NOENT)		/* did an earlier try come so far? */
+		r = weir_dropbox_look(p->s, p->ctx, aside, p->to->path, &put, NULL, err);
+	if (r == WEIR_E_NOENT)
 		r = weir_err_set(err, WEIR_E_CHANGED, "'%s' is gone from the server", p->to->path);
 	if (r != WEIR_OK)
 		return r;
