@@ -31,6 +31,11 @@ for r in rgw dav ncemu; do
 	fresh_cache
 	start_mount
 	is "$r: SHA-256 through a fresh mount" "$(timeout $LIMIT sha256sum < "$MNT/$r/big" | cut -d ' ' -f 1)" "$want"
+	if [ $mib -gt 1024 ]; then	# two versions of it are more than the test servers hold
+		unmounted "$r: umount at the end"
+		rc_far purge "$(far $r)" > /dev/null 2>&1
+		continue
+	fi
 	# 64 kB in the middle of what is now a remote object: the rest must survive.
 	check "$r: a write in the middle" dd if=/dev/zero of="$MNT/$r/big" bs=64k count=1 seek=100 conv=notrunc status=none
 	flushed "$r: flush of it"
