@@ -70,6 +70,7 @@ conf_app(const struct weir_remote_conf *rc, struct weir_oauth_app *app, struct w
 	app->scope = weir_xstrdup(CONF_SCOPES);
 	app->auth_extra = weir_xstrdup("token_access_type=offline");	/* without it there is no refresh token */
 	app->code_redirect = weir_xstrdup("");				/* Dropbox shows the code itself */
+	app->revokes_by_bearer = true;
 	return weir_conf_token_file(rc, &app->token_file, err);
 }
 

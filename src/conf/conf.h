@@ -92,5 +92,8 @@ enum weir_code weir_conf_bool(const struct weir_remote_conf *, const char *key, 
 /* A secret: KEY itself, KEY_file (0600 demanded; first line) or KEY_command (sh -c, first line of its output). Owned, free with
  * weir_secret_free. *out = NULL and WEIR_OK when none of the three is given. */
 enum weir_code weir_conf_secret(const struct weir_remote_conf *, const char *key, char **out, struct weir_err *);
+/* Where the tokens of a remote lie that people sign in to: token_file, else tokens/REMOTE.json beside the configuration. Absolute, owned. CONFIG: neither
+ * is known. */
+enum weir_code weir_conf_token_file(const struct weir_remote_conf *, char **out, struct weir_err *);
 
 #endif

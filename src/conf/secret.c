@@ -172,3 +172,17 @@ weir_conf_secret(const struct weir_remote_conf *conf, const char *key, char **ou
 	}
 	return WEIR_OK;
 }
+
+enum weir_code
+weir_conf_token_file(const struct weir_remote_conf *rc, char **out, struct weir_err *err)
+{
+	const char *v = weir_conf_get(rc, "token_file"), *path = rc->conf != NULL ? rc->conf->path : NULL, *slash = path != NULL ? strrchr(path, '/') : NULL;
+
+	if (v != NULL && *v != '/')
+		return weir_err_set(err, WEIR_E_CONFIG, "remote '%s': token_file must begin with / or ~, not '%s'", rc->name, v);
+	if (v == NULL && slash == NULL)
+		return weir_err_set(err, WEIR_E_CONFIG, "remote '%s': token_file is needed, as there is no configuration file to put the tokens beside",
+		    rc->name);
+	*out = v != NULL ? weir_xstrdup(v) : weir_xasprintf("%.*s/tokens/%s.json", (int)(slash - path), path, rc->name);
+	return WEIR_OK;
+}

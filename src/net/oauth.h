@@ -24,6 +24,7 @@ struct weir_oauth_app {
 	char *code_redirect;				/* redirect_uri for copy and paste where the server shows the code itself (Dropbox: NULL redirect);
 							 * "" = leave redirect_uri out; NULL: the server has no such way, the person
 							 * pastes the address of the failed loopback page */
+	bool revokes_by_bearer;				/* revoke_url takes no form (RFC 7009) but the access token where every request has it */
 };
 void weir_oauth_app_clear(struct weir_oauth_app *);	/* frees, zeroes secrets */
 
