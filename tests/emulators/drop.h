@@ -220,6 +220,8 @@ void drop_longpoll(struct emu_req *);
 void drop_get_metadata(struct emu_req *);
 bool drop_cursor_begin(struct emu_req *);		/* waits list_delay_ms; false: the same cursor is in use (429 replied), or the client left */
 void drop_cursor_end(struct emu_req *);
+void drop_epoch_load(const json_t *);			/* lines of the state file: which cursors are alive */
+void drop_epoch_dump(void);
 
 void drop_download(struct emu_req *);
 void drop_export(struct emu_req *);

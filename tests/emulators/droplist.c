@@ -26,6 +26,18 @@ static _Atomic uint64_t list_epoch;	/* cursors of other epochs are dead */
 static pthread_mutex_t busy_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct emu_pairs busy;
 
+void
+drop_epoch_load(const json_t *o)
+{
+	list_epoch = (uint64_t)json_integer_value(json_object_get(o, "n"));
+}
+
+void
+drop_epoch_dump(void)
+{
+	emu_log(json_pack("{s:s s:I}", "op", "epoch", "n", (json_int_t)list_epoch));
+}
+
 /* ---- cursors ---- */
 
 static void
@@ -137,8 +149,10 @@ cursor_of(struct emu_req *req, struct cursor *c)
 		drop_bad(req, "request body: cursor: invalid cursor");
 		return false;
 	}
-	if (drop_take(req, DROP_RESET_NEXT))
+	if (drop_take(req, DROP_RESET_NEXT)) {
 		list_epoch++;
+		drop_epoch_dump();
+	}
 	if (c->epoch == list_epoch)
 		return true;
 	drop_fail(req, 409, drop_tags("reset", NULL));

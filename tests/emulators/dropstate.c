@@ -634,6 +634,8 @@ load_line(const json_t *o)
 	if (!strcmp(op, "next")) {
 		state_next_node = (uint64_t)load_int(o, "id");
 		state_next_ver = n;
+	} else if (!strcmp(op, "epoch")) {
+		drop_epoch_load(o);
 	} else if (!strcmp(op, "rm") && (x = load_id(o, "id")) && x->parent) {
 		state_detach(x);
 		state_free(x);
@@ -685,6 +687,7 @@ state_dump(void)
 	for (size_t i = 0; i < state_events_n; i++)
 		state_event_log(&state_events[i].e);
 	drop_session_dump();
+	drop_epoch_dump();
 }
 
 int

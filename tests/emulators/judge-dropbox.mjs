@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Dropbox emulator judged by Dropbox's own SDK. Called by judge-dropbox.sh, which starts the emulator:
-//   node judge-dropbox.mjs URL NODE_MODULES CLIENT_ID CLIENT_SECRET REFRESH_TOKEN CHAPTER
+//   node judge-dropbox.mjs URL NODE_MODULES CLIENT_ID CLIENT_SECRET REFRESH_TOKEN CHAPTER [NOTES]
 // Every chapter works in a folder of its own and ends with status 0 when all was as Dropbox documents it.
 import { createRequire } from 'node:module';
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 
-const [url, modules, clientId, clientSecret, refreshToken, chapter] = process.argv.slice(2);
+const [url, modules, clientId, clientSecret, refreshToken, chapter, notes] = process.argv.slice(2);
 const require = createRequire(modules + '/');
 const { Dropbox, DropboxAuth } = require('dropbox');
 const nodeFetch = require('node-fetch');
@@ -504,6 +505,58 @@ const chapters = {
 		await emu('reset');
 	},
 
+	// Newer than this SDK: one body for several sessions.
+	async 'append-batch'() {
+		await dbx.usersGetCurrentAccount();
+		const { session_ids } = (await dbx.filesUploadSessionStartBatch({ num_sessions: 2 })).result;
+		const send = async (entries, body) => {
+			const res = await nodeFetch(`${url}/2/files/upload_session/append_batch`, { method: 'POST', body, headers: { Authorization: `Bearer ${dbx.auth.getAccessToken()}`,
+				'Content-Type': 'application/octet-stream', 'Dropbox-API-Arg': JSON.stringify({ entries }) } });
+			return [res.status, await res.json()];
+		};
+		const entry = (session_id, length, close = true, offset = 0) => ({ cursor: { session_id, offset }, length, close });
+		const [status, said] = await send([entry(session_ids[0], 3), entry('pid_upload_session:none', 2), entry(session_ids[1], 4)], 'one--four');
+		assert.equal(status, 200);
+		assert.deepEqual(said.entries.map((e) => e['.tag']), ['success', 'failure', 'success']);
+		assert.equal(said.entries[1].failure['.tag'], 'not_found');
+		const [bad, why] = await send([entry(session_ids[0], 3)], 'four');
+		assert.equal(bad, 409);
+		assert.equal(why.error['.tag'], 'length_mismatch');
+		const entries = session_ids.map((session_id, i) => ({ cursor: { session_id, offset: 3 + i }, commit: { path: `${root}/${i}` } }));
+		assert.deepEqual((await dbx.filesUploadSessionFinishBatchV2({ entries })).result.entries.map((e) => e['.tag']), ['success', 'success']);
+		assert.equal((await get(root + '/1')).fileBinary.toString(), 'four');
+	},
+
+	// Sessions live 7 days, links 4 hours, codes a minute, access tokens 4 hours.
+	async expiry() {
+		await put('/f', 'x');
+		const { link } = (await dbx.filesGetTemporaryLink({ path: root + '/f' })).result;
+		const { session_id } = (await dbx.filesUploadSessionStart({ contents: 'x' })).result;
+		await emu(`set?clock_skew=${5 * 3600}`);
+		assert.equal((await nodeFetch(link)).status, 410);
+		await refused(401, 'expired_access_token/', stat('/f'));
+		await emu(`set?clock_skew=${8 * 86400}`);
+		const later = client();
+		await refused(409, 'not_found/', later.filesUploadSessionAppendV2({ cursor: { session_id, offset: 1 }, contents: 'y' }));
+		await emu('reset');
+		await refused(409, 'not_found/', dbx.filesUploadSessionAppendV2({ cursor: { session_id, offset: 1 }, contents: 'y' }));
+		const grant = async (form) => (await nodeFetch(`${url}/oauth2/token`, { method: 'POST', body: new URLSearchParams({ client_id: clientId, ...form }) })).status;
+		const sign = async () => new URL((await nodeFetch(`${url}/oauth2/authorize?client_id=${clientId}&response_type=code&redirect_uri=http%3A%2F%2Flocalhost%3A1%2F`,
+			{ redirect: 'manual' })).headers.get('location')).searchParams.get('code');
+		const form = { grant_type: 'authorization_code', redirect_uri: 'http://localhost:1/', client_secret: clientSecret };
+		const code = await sign();
+		assert.equal(await grant({ ...form, code, redirect_uri: 'http://localhost:2/' }), 400);
+		assert.equal(await grant({ ...form, code, client_secret: 'wrong' }), 400);
+		assert.equal(await grant({ ...form, code }), 200);
+		assert.equal(await grant({ ...form, code }), 400);
+		const slow = await sign();
+		await emu('set?clock_skew=61');
+		assert.equal(await grant({ ...form, code: slow }), 400);
+		await emu('set?clock_skew=0&oauth_revoke=1');
+		assert.equal(await grant({ grant_type: 'refresh_token', refresh_token: refreshToken }), 400);
+		await emu('reset');
+	},
+
 	// The same cursor twice at once is throttled.
 	async 'parallel-listing'() {
 		await Promise.all(range(5, (i) => put(`/f${i}`, `${i}`)));
@@ -516,8 +569,34 @@ const chapters = {
 	},
 };
 
+// What a restart must not lose; called on both sides of one.
+const around = {
+	async 'before-restart'() {
+		await put('/f', 'one', { client_modified: '2018-01-01T00:00:00Z' });
+		const f = await put('/f', 'two', { mode: { '.tag': 'overwrite' } });
+		const { cursor } = await all(await dbx.filesListFolder({ path: root, recursive: true }));
+		const { session_id } = (await dbx.filesUploadSessionStart({ contents: 'abc' })).result;
+		await dbx.filesUploadSessionAppendV2({ cursor: { session_id, offset: 3 }, contents: 'def' });
+		await dbx.filesMoveV2({ from_path: root + '/f', to_path: root + '/g' });
+		writeFileSync(notes, JSON.stringify({ root, f, cursor, session_id, token: dbx.auth.getAccessToken() }));
+	},
+	async 'after-restart'() {
+		const was = JSON.parse(readFileSync(notes)), old = new Dropbox({ accessToken: was.token, fetch });
+		const finish = { cursor: { session_id: was.session_id, offset: 6 }, commit: { path: was.root + '/s' }, contents: 'g' };
+		assert.equal((await old.filesUploadSessionFinish(finish)).result.size, 7);
+		assert.equal((await get(was.root + '/s')).fileBinary.toString(), 'abcdefg');
+		const g = (await dbx.filesGetMetadata({ path: was.root + '/g' })).result;
+		assert.equal(g.id, was.f.id);
+		assert.equal(g.rev, was.f.rev);
+		const { entries } = await all(await dbx.filesListFolderContinue({ cursor: was.cursor }));
+		assert.deepEqual(entries.map((e) => [e['.tag'], e.name]), [['deleted', 'f'], ['file', 'g'], ['file', 's']]);
+		assert.equal((await dbx.filesListRevisions({ path: was.root + '/f' })).result.entries.length, 2);
+		assert.notEqual((await put('/new', 'x')).id, g.id);
+	},
+};
+
 if (chapter === '--list') {
 	console.log(Object.keys(chapters).join('\n'));
 } else {
-	await chapters[chapter]();
+	await (chapters[chapter] ?? around[chapter])();
 }

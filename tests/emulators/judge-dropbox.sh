@@ -17,15 +17,23 @@ id=judgeappkey000 secret=judgesecret0000 refresh=refresh-token-of-the-judge
 emu_start "$dropemu" --dir "$w/data" --client-id $id --client-secret $secret --refresh-token $refresh
 emu() { curl -sSf -o /dev/null -X POST "$emu_url/_emu/$1"; }
 raw() { curl -sSf -X POST -H 'Content-Type:' -H "Dropbox-API-Arg: {\"path\":\"$1\"}" "$emu_url/_emu/raw/2/files/download"; }
+emu_again() {	# what was stored survives the emulator
+	emu_port=${emu_url##*:}
+	emu_stop
+	emu_start "$dropemu" --dir "$w/data" --client-id $id --client-secret $secret --refresh-token $refresh
+}
 export w emu_url
 judge_functions=(emu raw)
 
 # The SDK
 if npm_install; then
-	sdk() { node "$here/judge-dropbox.mjs" "$emu_url" "$NPM_MODULES" $id $secret $refresh "$1"; }
-	for chapter in $(sdk --list); do
-		check "SDK: $chapter" node "$here/judge-dropbox.mjs" "$emu_url" "$NPM_MODULES" $id $secret $refresh "$chapter"
+	sdk() { check "SDK: $1" node "$here/judge-dropbox.mjs" "$emu_url" "$NPM_MODULES" $id $secret $refresh "$1" "$w/notes"; }
+	for chapter in $(node "$here/judge-dropbox.mjs" "$emu_url" "$NPM_MODULES" $id $secret $refresh --list); do
+		sdk "$chapter"
 	done
+	sdk before-restart
+	emu_again
+	sdk after-restart
 else
 	judge_n=$((judge_n + 1))
 	echo "ok $judge_n - Dropbox's own SDK # SKIP $NPM_WHY"
@@ -39,7 +47,7 @@ rclone_judges() {
 		>"$w/front.out" 2>"$w/front.err" &
 	front=$!
 	for ((i = 0; i < 100; i++)); do
-		front_url=$(sed -n 's/^listening on /http:\/\//p' "$w/front.out")
+		front_url=$(sed -n 's/^listening on /http:\/\//p' "$w/front.out" 2>/dev/null)
 		[ -z "$front_url" ] || break
 		sleep 0.1
 	done
@@ -89,10 +97,8 @@ END
 	in_shell "rclone goes on after a partial append" 'emu "set?append_partial_next=1" && rclone copyto --dropbox-chunk-size 8Mi "$w/large.bin" d:rc/again.bin && raw /rc/again.bin | cmp - "$w/large.bin"; r=$?; emu reset; exit $r'
 	in_shell "rclone rides out 429 and write contention" 'emu "set?throttle_next=2&throttle_s=0&write_contention_next=2" && RCLONE_LOW_LEVEL_RETRIES=10 rclone copyto --dropbox-batch-mode off "$w/tree/a b/one.bin" d:rc/throttled; r=$?; emu reset; exit $r'
 	check "rclone purge" rclone purge d:rc/batch
-	# What was stored survives the emulator; the proxy keeps leading there.
-	emu_port=${emu_url##*:}
-	emu_stop
-	emu_start "$dropemu" --dir "$w/data" --client-id $id --client-secret $secret --refresh-token $refresh
+	# The proxy keeps leading to the same port.
+	emu_again
 	check "after a restart the tree is still right" rclone check --download "$w/tree" d:rc/two
 	in_shell "and the large file" 'raw /rc/large.bin | cmp - "$w/large.bin"'
 	kill "$front"
