@@ -9,8 +9,8 @@
 #include "drive_impl.h"
 
 #define DRIVE_MAP_PATHS 1024
-#define DRIVE_MAP_MADE 512
-#define DRIVE_MAP_GONE 512
+#define DRIVE_MAP_MADE 2048
+#define DRIVE_MAP_GONE 2048
 #define DRIVE_MAP_MEANT 256
 #define DRIVE_MAP_POINTS 64
 #define DRIVE_MAP_TWINS 256

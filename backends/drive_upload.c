@@ -373,8 +373,11 @@ part_send(struct drive *d, const struct weir_ctx *ctx, const struct weir_where *
 	}
 	if (r == WEIR_OK && !k->is_done)
 		r = session_send(d, ctx, u, s, src, end, k, w->path, err);
-	if (r == WEIR_OK && end == u->size)
+	if (r == WEIR_OK && end == u->size) {
+		if (u->is_create)	/* it is there from now on */
+			weir_drive_note_made(d, parent, leaf, u->file);
 		return part_done(d, ctx, w, u, s, src, k, err);
+	}
 	return r != WEIR_OK ? r : session_sum(s, src, end, err);
 }
 
