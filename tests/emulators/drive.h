@@ -124,7 +124,22 @@ json_t *drive_mask_apply(const struct drive_mask *, json_t *);			/* takes and re
 
 /* ---- resources (drivejson.c) ---- */
 
-extern const char drive_schema_file[], drive_default_file[];
+/* The names of a file's fields, as a mask (drivefields.c), and what is told of it when nobody asks for fields. */
+#define DRIVE_SCHEMA_FILE "kind,id,name,mimeType,description,starred,trashed,explicitlyTrashed,trashingUser(*),trashedTime,parents,properties(*)," \
+	"appProperties(*),spaces,version,webContentLink,webViewLink,iconLink,hasThumbnail,thumbnailLink,thumbnailVersion,viewedByMe,viewedByMeTime," \
+	"createdTime,modifiedTime,modifiedByMe,modifiedByMeTime,sharedWithMeTime,sharingUser(*),owners(*),driveId,teamDriveId,lastModifyingUser(*),shared," \
+	"ownedByMe,capabilities(canAcceptOwnership,canAddChildren,canAddFolderFromAnotherDrive,canAddMyDriveParent,canChangeCopyRequiresWriterPermission," \
+	"canChangeItemDownloadRestriction,canChangeSecurityUpdateEnabled,canChangeViewersCanCopyContent,canComment,canCopy,canDelete,canDeleteChildren," \
+	"canDisableInheritedPermissions,canDownload,canEdit,canEnableInheritedPermissions,canListChildren,canModifyContent,canModifyContentRestriction," \
+	"canModifyEditorContentRestriction,canModifyLabels,canModifyOwnerContentRestriction,canMoveChildrenOutOfDrive,canMoveChildrenOutOfTeamDrive," \
+	"canMoveChildrenWithinDrive,canMoveChildrenWithinTeamDrive,canMoveItemIntoTeamDrive,canMoveItemOutOfDrive,canMoveItemOutOfTeamDrive," \
+	"canMoveItemWithinDrive,canMoveItemWithinTeamDrive,canMoveTeamDriveItem,canReadDrive,canReadLabels,canReadRevisions,canReadTeamDrive," \
+	"canRemoveChildren,canRemoveContentRestriction,canRemoveMyDriveParent,canRename,canShare,canTrash,canTrashChildren,canUntrash)," \
+	"viewersCanCopyContent,copyRequiresWriterPermission,writersCanShare,permissions(*),permissionIds,hasAugmentedPermissions,folderColorRgb," \
+	"originalFilename,fullFileExtension,fileExtension,md5Checksum,sha1Checksum,sha256Checksum,size,quotaBytesUsed,headRevisionId,contentHints(*)," \
+	"imageMediaMetadata(*),videoMediaMetadata(*),isAppAuthorized,exportLinks(*),shortcutDetails(targetId,targetMimeType,targetResourceKey)," \
+	"contentRestrictions(*),linkShareMetadata(*),labelInfo(*),resourceKey,inheritedPermissionsDisabled,downloadRestrictions(*)"
+#define DRIVE_DEFAULT_FILE "kind,id,name,mimeType,driveId,teamDriveId,resourceKey"
 void drive_time(int64_t ms, char out[40]);
 int64_t drive_time_parse(const char *, bool zone_may_lack);	/* ms; INT64_MIN: no time */
 json_t *drive_file(const struct emu_req *, struct drive_node *, const struct drive_mask *);	/* already masked */

@@ -198,36 +198,36 @@ drive_see(struct emu_req *req, const char *id)
 #define UPLOAD "/upload/drive/v3/"
 #define USER "kind,displayName,photoLink,me,permissionId,emailAddress"
 #define CAPS "capabilities(*)"
-#define SCHEMA_LIST "kind,nextPageToken,incompleteSearch,files(*)"
+#define SCHEMA_LIST "kind,nextPageToken,incompleteSearch,files(" DRIVE_SCHEMA_FILE ")"
 #define SCHEMA_DRIVE "kind,id,name,themeId,colorRgb,backgroundImageLink,createdTime,hidden,orgUnitId,restrictions(*),backgroundImageFile(*)," CAPS
 #define SCHEMA_REV "kind,id,mimeType,modifiedTime,keepForever,published,publishedLink,publishAuto,publishedOutsideDomain,lastModifyingUser(" USER ")," \
 	"originalFilename,md5Checksum,size,exportLinks(*)"
 #define SCHEMA_ABOUT "kind,user(" USER "),storageQuota(limit,usage,usageInDrive,usageInDriveTrash),importFormats(*),exportFormats(*),maxImportSizes(*)," \
 	"maxUploadSize,appInstalled,folderColorPalette,driveThemes(*),canCreateDrives,teamDriveThemes(*),canCreateTeamDrives"
-#define SCHEMA_CHANGE "kind,type,changeType,removed,time,fileId,file(*),driveId,drive(*),teamDriveId,teamDrive(*)"
+#define SCHEMA_CHANGE "kind,type,changeType,removed,time,fileId,file(" DRIVE_SCHEMA_FILE "),driveId,drive(" SCHEMA_DRIVE "),teamDriveId,teamDrive(*)"
 
 static const struct drive_route routes[] = {
 	{ "GET", API "about", "about.get", DRIVE_BODY_NONE, drive_about, SCHEMA_ABOUT, NULL },
-	{ "GET", API "files", "files.list", DRIVE_BODY_NONE, drive_files_list, SCHEMA_LIST, "kind,nextPageToken,incompleteSearch,files(kind,id,name,mimeType,driveId,teamDriveId,resourceKey)" },
+	{ "GET", API "files", "files.list", DRIVE_BODY_NONE, drive_files_list, SCHEMA_LIST, "kind,nextPageToken,incompleteSearch,files(" DRIVE_DEFAULT_FILE ")" },
 	{ "GET", API "files/generateIds", "files.generateIds", DRIVE_BODY_NONE, drive_files_generate_ids, "kind,space,ids", NULL },
 	{ "DELETE", API "files/trash", "files.emptyTrash", DRIVE_BODY_NONE, drive_files_empty_trash, "*", NULL },
-	{ "GET", API "files/*", "files.get", DRIVE_BODY_NONE, drive_files_get, drive_schema_file, drive_default_file },
-	{ "POST", API "files", "files.create", DRIVE_BODY_JSON, drive_files_create, drive_schema_file, drive_default_file },
-	{ "PATCH", API "files/*", "files.update", DRIVE_BODY_JSON, drive_files_update, drive_schema_file, drive_default_file },
+	{ "GET", API "files/*", "files.get", DRIVE_BODY_NONE, drive_files_get, DRIVE_SCHEMA_FILE, DRIVE_DEFAULT_FILE },
+	{ "POST", API "files", "files.create", DRIVE_BODY_JSON, drive_files_create, DRIVE_SCHEMA_FILE, DRIVE_DEFAULT_FILE },
+	{ "PATCH", API "files/*", "files.update", DRIVE_BODY_JSON, drive_files_update, DRIVE_SCHEMA_FILE, DRIVE_DEFAULT_FILE },
 	{ "DELETE", API "files/*", "files.delete", DRIVE_BODY_NONE, drive_files_delete, "*", NULL },
-	{ "POST", API "files/*/copy", "files.copy", DRIVE_BODY_JSON, drive_files_copy, drive_schema_file, drive_default_file },
+	{ "POST", API "files/*/copy", "files.copy", DRIVE_BODY_JSON, drive_files_copy, DRIVE_SCHEMA_FILE, DRIVE_DEFAULT_FILE },
 	{ "GET", API "files/*/export", "files.export", DRIVE_BODY_NONE, drive_files_export, "*", NULL },
 	{ "GET", API "files/*/revisions", "revisions.list", DRIVE_BODY_NONE, drive_revisions_list, "kind,nextPageToken,revisions(" SCHEMA_REV ")", "kind,nextPageToken,revisions(kind,id,mimeType,modifiedTime)" },
 	{ "GET", API "files/*/revisions/*", "revisions.get", DRIVE_BODY_NONE, drive_revisions_get, SCHEMA_REV, "kind,id,mimeType,modifiedTime" },
 	{ "PATCH", API "files/*/revisions/*", "revisions.update", DRIVE_BODY_JSON, drive_revisions_update, SCHEMA_REV, "kind,id,mimeType,modifiedTime" },
 	{ "DELETE", API "files/*/revisions/*", "revisions.delete", DRIVE_BODY_NONE, drive_revisions_delete, "*", NULL },
-	{ "POST", UPLOAD "files", "upload.create", DRIVE_BODY_UPLOAD, drive_upload_end, drive_schema_file, drive_default_file },
-	{ "PATCH", UPLOAD "files/*", "upload.update", DRIVE_BODY_UPLOAD, drive_upload_end, drive_schema_file, drive_default_file },
-	{ "PUT", UPLOAD "files", "upload.chunk", DRIVE_BODY_UPLOAD, drive_upload_end, drive_schema_file, drive_default_file },
-	{ "PUT", UPLOAD "files/*", "upload.chunk", DRIVE_BODY_UPLOAD, drive_upload_end, drive_schema_file, drive_default_file },
-	{ "POST", UPLOAD "files/*", "upload.chunk", DRIVE_BODY_UPLOAD, drive_upload_end, drive_schema_file, drive_default_file },
-	{ "DELETE", UPLOAD "files", "upload.cancel", DRIVE_BODY_UPLOAD, drive_upload_end, drive_schema_file, NULL },
-	{ "DELETE", UPLOAD "files/*", "upload.cancel", DRIVE_BODY_UPLOAD, drive_upload_end, drive_schema_file, NULL },
+	{ "POST", UPLOAD "files", "upload.create", DRIVE_BODY_UPLOAD, drive_upload_end, DRIVE_SCHEMA_FILE, DRIVE_DEFAULT_FILE },
+	{ "PATCH", UPLOAD "files/*", "upload.update", DRIVE_BODY_UPLOAD, drive_upload_end, DRIVE_SCHEMA_FILE, DRIVE_DEFAULT_FILE },
+	{ "PUT", UPLOAD "files", "upload.chunk", DRIVE_BODY_UPLOAD, drive_upload_end, DRIVE_SCHEMA_FILE, DRIVE_DEFAULT_FILE },
+	{ "PUT", UPLOAD "files/*", "upload.chunk", DRIVE_BODY_UPLOAD, drive_upload_end, DRIVE_SCHEMA_FILE, DRIVE_DEFAULT_FILE },
+	{ "POST", UPLOAD "files/*", "upload.chunk", DRIVE_BODY_UPLOAD, drive_upload_end, DRIVE_SCHEMA_FILE, DRIVE_DEFAULT_FILE },
+	{ "DELETE", UPLOAD "files", "upload.cancel", DRIVE_BODY_UPLOAD, drive_upload_end, DRIVE_SCHEMA_FILE, NULL },
+	{ "DELETE", UPLOAD "files/*", "upload.cancel", DRIVE_BODY_UPLOAD, drive_upload_end, DRIVE_SCHEMA_FILE, NULL },
 	{ "GET", API "changes/startPageToken", "changes.getStartPageToken", DRIVE_BODY_NONE, drive_changes_start, "kind,startPageToken", NULL },
 	{ "GET", API "changes", "changes.list", DRIVE_BODY_NONE, drive_changes_list, "kind,nextPageToken,newStartPageToken,changes(" SCHEMA_CHANGE ")",
 	    "kind,nextPageToken,newStartPageToken,changes(kind,type,changeType,removed,time,fileId,file(kind,id,name,mimeType,driveId,teamDriveId),driveId,drive(kind,id,name))" },
@@ -235,7 +235,7 @@ static const struct drive_route routes[] = {
 	{ "GET", API "drives/*", "drives.get", DRIVE_BODY_NONE, drive_drives_get, SCHEMA_DRIVE, "kind,id,name" },
 	{ "GET", "/feeds/download/documents/export/Export", "exportLinks", DRIVE_BODY_NONE, drive_export_link, "*", NULL },
 	{ "GET", "/content/*/*", "content", DRIVE_BODY_NONE, drive_content_host, "*", NULL },
-	{ "POST", "/emu/*", "emu", DRIVE_BODY_NONE, drive_seed, drive_schema_file, NULL },
+	{ "POST", "/emu/*", "emu", DRIVE_BODY_NONE, drive_seed, DRIVE_SCHEMA_FILE, NULL },
 };
 
 /* Does path have this pattern? args: components in place of '*', decoded, owned. */

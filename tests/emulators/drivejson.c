@@ -6,22 +6,6 @@
 #include <strings.h>
 #include <time.h>
 
-const char drive_schema_file[] = "kind,id,name,mimeType,description,starred,trashed,explicitlyTrashed,trashingUser(*),trashedTime,parents,properties(*),"
-    "appProperties(*),spaces,version,webContentLink,webViewLink,iconLink,hasThumbnail,thumbnailLink,thumbnailVersion,viewedByMe,viewedByMeTime,"
-    "createdTime,modifiedTime,modifiedByMe,modifiedByMeTime,sharedWithMeTime,sharingUser(*),owners(*),driveId,teamDriveId,lastModifyingUser(*),shared,"
-    "ownedByMe,capabilities(canAcceptOwnership,canAddChildren,canAddFolderFromAnotherDrive,canAddMyDriveParent,canChangeCopyRequiresWriterPermission,"
-    "canChangeItemDownloadRestriction,canChangeSecurityUpdateEnabled,canChangeViewersCanCopyContent,canComment,canCopy,canDelete,canDeleteChildren,"
-    "canDisableInheritedPermissions,canDownload,canEdit,canEnableInheritedPermissions,canListChildren,canModifyContent,canModifyContentRestriction,"
-    "canModifyEditorContentRestriction,canModifyLabels,canModifyOwnerContentRestriction,canMoveChildrenOutOfDrive,canMoveChildrenOutOfTeamDrive,"
-    "canMoveChildrenWithinDrive,canMoveChildrenWithinTeamDrive,canMoveItemIntoTeamDrive,canMoveItemOutOfDrive,canMoveItemOutOfTeamDrive,"
-    "canMoveItemWithinDrive,canMoveItemWithinTeamDrive,canMoveTeamDriveItem,canReadDrive,canReadLabels,canReadRevisions,canReadTeamDrive,"
-    "canRemoveChildren,canRemoveContentRestriction,canRemoveMyDriveParent,canRename,canShare,canTrash,canTrashChildren,canUntrash),"
-    "viewersCanCopyContent,copyRequiresWriterPermission,writersCanShare,permissions(*),permissionIds,hasAugmentedPermissions,folderColorRgb,"
-    "originalFilename,fullFileExtension,fileExtension,md5Checksum,sha1Checksum,sha256Checksum,size,quotaBytesUsed,headRevisionId,contentHints(*),"
-    "imageMediaMetadata(*),videoMediaMetadata(*),isAppAuthorized,exportLinks(*),shortcutDetails(targetId,targetMimeType,targetResourceKey),"
-    "contentRestrictions(*),linkShareMetadata(*),labelInfo(*),resourceKey,inheritedPermissionsDisabled,downloadRestrictions(*)";
-const char drive_default_file[] = "kind,id,name,mimeType,driveId,teamDriveId,resourceKey";
-
 /* ---- what documents can become ---- */
 
 static const char *const json_document[] = { "text/plain", "text/html", "application/pdf", "application/rtf", "application/zip", "application/epub+zip",
@@ -126,8 +110,10 @@ const char *
 drive_base(const struct emu_req *req, char out[300])
 {
 	const char *host = emu_header(req, "Host");
+	bool is_plain = !host || !strncmp(host, "127.0.0.1", 9) || !strncmp(host, "localhost", 9);
 
-	snprintf(out, 300, "http://%.280s", host ? host : "127.0.0.1");
+	/* Under any other name only a front with a certificate leads here. */
+	snprintf(out, 300, "http%s://%.280s", is_plain ? "" : "s", host ? host : "127.0.0.1");
 	return out;
 }
 

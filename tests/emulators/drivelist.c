@@ -256,6 +256,23 @@ list_page_size(long asked)
 	return most > 0 && most < asked ? most : asked;
 }
 
+/* A file as listings know it: what changed a moment ago may still be as it was. */
+static json_t *
+list_file(const struct emu_req *req, struct drive_node *x, const struct drive_mask *mask)
+{
+	json_t *o = drive_file(req, x, mask);
+
+	if (x->past.until_ms <= drive_now_ms())
+		return o;
+	if (json_object_get(o, "name"))
+		json_object_set_new(o, "name", json_string(x->past.name));
+	if (json_object_get(o, "parents") && x->past.parent)
+		json_object_set_new(o, "parents", json_pack("[s]", x->past.parent->id));
+	if (json_object_get(o, "trashed"))
+		json_object_set_new(o, "trashed", json_boolean(x->past.is_trashed));
+	return o;
+}
+
 static void
 list_reply(struct emu_req *req, struct list_all *all, struct list_token *t, bool by_birth, long size, bool is_incomplete)
 {
@@ -275,7 +292,7 @@ list_reply(struct emu_req *req, struct list_all *all, struct list_token *t, bool
 	end = i + (size_t)size < all->n ? i + (size_t)size : all->n;
 	if (drive_mask_has(fields, "files"))
 		for (size_t k = i; k < end; k++)
-			json_array_append_new(files, drive_file(req, all->v[k], of_file));
+			json_array_append_new(files, list_file(req, all->v[k], of_file));
 	if (end < all->n && drive_mask_has(fields, "nextPageToken")) {
 		next = weir_xasprintf("~!!~AI%08x-%llu-%u", list_hash(req), by_birth ? (unsigned long long)all->v[end]->n : (unsigned long long)end, t->pages);
 		json_object_set_new(o, "nextPageToken", json_string(next));
