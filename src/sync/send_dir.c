@@ -326,9 +326,10 @@ deep_collect(void *arg, const struct weir_stat *st, struct weir_err *err)
 	return WEIR_OK;
 }
 
-/* The moved object's new version belongs into the row of its node. Lock not held. */
+/* The moved object's new version belongs into the row of its node, if the object is the version that the node knows (was): what somebody else put there
+ * meanwhile must still be found to be other. Lock not held. */
 static void
-deep_note_version(struct move *m, const char *rel, const struct weir_stat *got)
+deep_note_version(struct move *m, const char *rel, const char *was, const struct weir_stat *got)
 {
 	struct weir_store *st = m->r->sy->st;
 	uint64_t dir = m->j->node.id;
@@ -344,7 +345,8 @@ deep_note_version(struct move *m, const char *rel, const struct weir_stat *got)
 			goto out;
 		dir = n.id;
 	}
-	if (!weir_node_remote_child(st, dir, rel, &n) && strcmp(n.rversion, got->version) != 0 && !weir_store_begin(st, NULL)) {
+	if (!weir_node_remote_child(st, dir, rel, &n) && strcmp(n.rversion, got->version) != 0 && (!was || strcmp(n.rversion, was) == 0) &&
+	    !weir_store_begin(st, NULL)) {
 		snprintf(n.rversion, sizeof(n.rversion), "%s", got->version);
 		if (weir_node_update(st, &n, NULL))
 			weir_store_rollback(st);
@@ -379,7 +381,7 @@ deep_one(struct deep_move *d, size_t i, struct weir_err *err)
 	} else
 		r = weir_err_set(err, WEIR_E_NOTSUP, "the storage cannot rename");
 	if (!r && !d->dirs[i])
-		deep_note_version(m, d->items[i].path, &got);
+		deep_note_version(m, d->items[i].path, d->items[i].version, &got);
 	weir_stat_free(&got);
 	return r == WEIR_E_NOENT || r == WEIR_E_CHANGED ? WEIR_E_LOCKED : r; /* somebody is at work in there: look again */
 }
