@@ -332,6 +332,41 @@ const chapters = {
 		await emu('reset');
 	},
 
+	// Random changes; what a cursor tells, applied in order, makes a mirror equal to a fresh listing.
+	async mirror() {
+		const path = () => root + range(1 + Math.floor(Math.random() * 3), () => '/' + 'aAbBcC'[Math.floor(Math.random() * 6)]).join('');
+		const attempts = [
+			() => put(path().slice(root.length), `${Math.random() < 0.5}`, { mode: { '.tag': 'overwrite' } }),
+			() => dbx.filesCreateFolderV2({ path: path() }),
+			() => dbx.filesDeleteV2({ path: path() }),
+			() => dbx.filesMoveV2({ from_path: path(), to_path: path() }),
+			() => dbx.filesCopyV2({ from_path: path(), to_path: path() }),
+		];
+		const apply = (mirror, entries) => {
+			for (const e of entries) {
+				for (const key of [...mirror.keys()])
+					if (e['.tag'] !== 'folder' && (key === e.path_lower || key.startsWith(e.path_lower + '/')))
+						mirror.delete(key);
+				if (e['.tag'] !== 'deleted')
+					mirror.set(e.path_lower, `${e['.tag']} ${e.id} ${e.rev} ${e.name}`);
+			}
+		};
+		const sorted = (mirror) => [...mirror].sort();
+		const mirror = new Map();
+		await dbx.filesCreateFolderV2({ path: root });
+		let { entries, cursor } = await all(await dbx.filesListFolder({ path: root, recursive: true }));
+		apply(mirror, entries);
+		for (let round = 0; round < 60; round++) {
+			for (let i = 0; i < 4; i++)
+				await attempts[Math.floor(Math.random() * attempts.length)]().catch((e) => assert.equal(e.status, 409));
+			({ entries, cursor } = await all(await dbx.filesListFolderContinue({ cursor })));
+			apply(mirror, entries);
+			const fresh = new Map();
+			apply(fresh, (await all(await dbx.filesListFolder({ path: root, recursive: true, limit: 3 }))).entries);
+			assert.deepEqual(sorted(mirror), sorted(fresh));
+		}
+	},
+
 	// A shallow cursor tells direct children only.
 	async 'shallow-cursor'() {
 		await put('/sub/f', 'x');
