@@ -9,6 +9,7 @@
 #include "dropbox_impl.h"
 
 #define CALL_HEADER_MAX 4096		/* longer arguments travel in the address */
+#define CALL_TOKENS_MOST 3		/* a token may die while the one before it is being replaced */
 
 enum weir_code
 weir_dropbox_path(struct dropbox *s, const char *path, bool is_new, char **out, struct weir_err *err)
@@ -131,7 +132,7 @@ call_failed(struct dropbox *s, const struct dropbox_req *q, const struct weir_ht
 	return r;
 }
 
-/* A refusal that heals by itself, once: an expired token, a team root that has moved. */
+/* A refusal that heals by itself: an expired token, a team root that has moved. */
 enum call_cure { CURE_NONE, CURE_TOKEN, CURE_ROOT };
 
 static enum call_cure
@@ -159,6 +160,7 @@ call_perform(struct dropbox *s, const struct weir_ctx *ctx, const struct dropbox
 	WEIR_AUTO(weir_secret_freep) char *refused = NULL;
 	WEIR_AUTO(weir_freep) char *stale = NULL;
 	bool wants_root = strncmp(q->route, "files/", 6) == 0 && q->style != DROPBOX_POLL;
+	int tokens = 1;
 
 	for (;;) {
 		WEIR_AUTO(weir_secret_freep) char *token = NULL;
@@ -175,12 +177,14 @@ call_perform(struct dropbox *s, const struct weir_ctx *ctx, const struct dropbox
 		if (r != WEIR_OK)
 			return r;
 		cure = call_cure(resp);
-		if (cure == CURE_TOKEN && refused == NULL)
+		if (cure == CURE_TOKEN && tokens++ < CALL_TOKENS_MOST) {
+			weir_secret_free(refused);
 			refused = WEIR_STEAL(token);
-		else if (cure == CURE_ROOT && stale == NULL && root != NULL)
+		} else if (cure == CURE_ROOT && stale == NULL && root != NULL) {
 			stale = WEIR_STEAL(root);
-		else
+		} else {
 			return WEIR_OK;
+		}
 	}
 }
 

@@ -10,10 +10,12 @@
 #include "../src/util/util.h"
 #include "layers.h"
 
-extern const struct weir_backend_ops weir_backend_local, weir_backend_webdav, weir_backend_nextcloud, weir_backend_s3, weir_backend_rclone;
+extern const struct weir_backend_ops weir_backend_local, weir_backend_webdav, weir_backend_nextcloud, weir_backend_s3, weir_backend_dropbox,
+    weir_backend_rclone;
 
 const struct weir_backend_ops *const weir_backends[] = {
-    &weir_backend_local, &weir_backend_webdav, &weir_backend_nextcloud, &weir_backend_s3, &weir_backend_rclone, NULL,
+    &weir_backend_local, &weir_backend_webdav, &weir_backend_nextcloud, &weir_backend_s3, &weir_backend_dropbox, &weir_backend_rclone,
+    NULL,
 };
 
 bool weir_layer_fault_allowed;

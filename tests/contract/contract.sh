@@ -45,9 +45,26 @@ configure() {	# NAME: 0: configured, 1: not there, with $why
 		printf '[remote ncemu]\ntype = nextcloud\nurl = %s\nuser = %s\npassword = %s\n' \
 		    "$WEIR_TEST_NCEMU" "$WEIR_TEST_NCEMU_USER" "$WEIR_TEST_NCEMU_PASSWORD" >> "$T/weir.conf"
 		;;
+	dropbox) [ -n "${WEIR_TEST_DROPEMU:-}" ] && dropbox_remote ;;
+	drive) [ -n "${WEIR_TEST_DRIVEEMU:-}" ] && drive_remote ;;
 	rclone-*) rclone_remote "${1#rclone-}" ;;
 	*) return 1 ;;
 	esac
+}
+
+dropbox_remote() {	# signed in already
+	printf '{"access_token":"","refresh_token":"%s","token_type":"bearer","expires_at":0}\n' "$WEIR_TEST_DROPEMU_REFRESH_TOKEN" > "$T/dropbox.token"
+	printf '[remote dropbox]\ntype = dropbox\nclient_id = %s\nclient_secret = %s\ntoken_file = %s\n' \
+	    "$WEIR_TEST_DROPEMU_CLIENT_ID" "$WEIR_TEST_DROPEMU_CLIENT_SECRET" "$T/dropbox.token" >> "$T/weir.conf"
+	printf '%s = '"$WEIR_TEST_DROPEMU"'\n' api_url content_url notify_url >> "$T/weir.conf"
+}
+
+drive_remote() {	# in a folder of its own
+	local url=$WEIR_TEST_DRIVEEMU
+	printf '{"access_token":"","refresh_token":"%s","token_type":"Bearer","expires_at":0}\n' "$WEIR_TEST_DRIVEEMU_REFRESH_TOKEN" > "$T/drive.token"
+	printf '[remote drive]\ntype = drive\nclient_id = %s\nclient_secret = %s\ntoken_file = %s\napi_url = %s\nupload_url = %s\ntoken_url = %s\n' \
+	    "$WEIR_TEST_DRIVEEMU_CLIENT_ID" "$WEIR_TEST_DRIVEEMU_CLIENT_SECRET" "$T/drive.token" "$url/drive/v3" "$url/upload/drive/v3" "$url/token" \
+	    >> "$T/weir.conf"
 }
 
 # Through a real rclone, with a configuration that it made itself.
@@ -98,7 +115,7 @@ promises() {	# NAME
 	fi
 }
 
-[ $# -gt 0 ] || set -- local rgw s3emu dav ncemu rclone-local rclone-crypt rclone-sftp
+[ $# -gt 0 ] || set -- local rgw s3emu dav ncemu dropbox drive rclone-local rclone-crypt rclone-sftp
 for r; do
 	: > "$T/weir.conf"
 	rm -f "$T/rclone.conf"
