@@ -323,9 +323,11 @@ chapters.download = async () => {
 	await emu('set?download_quota_next=1');
 	await refused(403, null, bytes(f.id));
 	await emu('set?redirect_media=1');
-	assert.deepEqual(Buffer.from(await (await fetch(`${url}/drive/v3/files/${f.id}?alt=media`, { headers: await auth.getRequestHeaders() })).arrayBuffer()), data);
+	// Node's own fetch: the SDK's keeps the token over a redirect, and waits for ever when an answer is cut short.
+	const plain = async () => Buffer.from(await (await fetch(`${url}/drive/v3/files/${f.id}?alt=media`, { headers: await auth.getRequestHeaders() })).arrayBuffer());
+	assert.deepEqual(await plain(), data);
 	await emu('set?redirect_media=0&truncate_next=1');
-	await assert.rejects(bytes(f.id));
+	await assert.rejects(plain());
 	await emu('reset');
 };
 
