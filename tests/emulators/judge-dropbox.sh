@@ -27,7 +27,10 @@ judge_functions=(emu raw)
 
 # The SDK
 if npm_install; then
-	sdk() { check "SDK: $1" node "$here/judge-dropbox.mjs" "$emu_url" "$NPM_MODULES" $id $secret $refresh "$1" "$w/notes"; }
+	sdk() {
+		check "SDK: $1" node "$here/judge-dropbox.mjs" "$emu_url" "$NPM_MODULES" $id $secret $refresh "$1" "$w/notes"
+		emu reset	# what a chapter that failed may have left on
+	}
 	for chapter in $(node "$here/judge-dropbox.mjs" "$emu_url" "$NPM_MODULES" $id $secret $refresh --list); do
 		sdk "$chapter"
 	done
