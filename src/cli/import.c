@@ -165,8 +165,7 @@ text_namespace_end(const char *text)
 static void
 text_all(const struct import *m, struct weir_buf *b)
 {
-	const char *end = text_namespace_end(m->have), *nl = "";
-	size_t n = strlen(m->have);
+	const char *end = text_namespace_end(m->have);
 
 	if (m->im.nlines > 0 && end != NULL) {
 		weir_buf_add(b, m->have, (size_t)(end - m->have));
@@ -176,9 +175,9 @@ text_all(const struct import *m, struct weir_buf *b)
 		weir_buf_adds(b, end);
 	} else
 		weir_buf_adds(b, m->have);
-	if (n > 0)
-		nl = m->have[n - 1] != '\n' ? "\n\n" : "\n";
-	weir_buf_addf(b, "%s# from %s\n", nl, m->im.file);
+	if (b->len > 0)
+		weir_buf_adds(b, b->data[b->len - 1] != '\n' ? "\n\n" : "\n");
+	weir_buf_addf(b, "# from %s\n", m->im.file);
 	text_remotes(m, b);
 	if (m->im.nlines > 0 && end == NULL) {
 		weir_buf_adds(b, "\n[namespace]\n");
@@ -247,6 +246,42 @@ check_alone(const struct weir_import_remote *r, struct weir_err *err)
 	return key == NULL ? WEIR_OK : weir_err_set(err, WEIR_E_CONFIG, "its '%s' cannot be written in a weir.conf", key);
 }
 
+/* "FILE:12: why" -> "why". */
+static const char *
+without_place(const char *sentence)
+{
+	const char *p = strstr(sentence, ": ");
+
+	return p != NULL && p > sentence && p[-1] >= '0' && p[-1] <= '9' ? p + 2 : sentence;
+}
+
+/* Line by line: what shows the same files twice, say, is refused by name and the rest stands. */
+static void
+import_settle_lines(struct import *m)
+{
+	size_t ntypes, all = m->im.nlines, kept = 0;
+	const struct weir_conf_type *types = weir_backend_types(&ntypes);
+
+	for (size_t i = 0; i < all; i++) {
+		WEIR_AUTO(weir_buf_free) struct weir_buf b = WEIR_BUF(IMPORT_MAX);
+		WEIR_AUTO(weir_conf_freep) struct weir_conf *conf = NULL;
+		struct weir_import_line l = m->im.lines[i];
+		struct weir_err err = {0};
+
+		m->im.lines[kept] = l;
+		m->im.nlines = kept + 1;
+		text_all(m, &b);
+		if (weir_conf_parse(m->path, weir_buf_str(&b), b.len, types, ntypes, &conf, &err) == WEIR_OK) {
+			kept++;
+			continue;
+		}
+		weir_import_refuse(&m->im, "%s = %s: %s", l.path, l.value, without_place(err.msg));
+		free(l.path);
+		free(l.value);
+	}
+	m->im.nlines = kept;
+}
+
 /* What weir.conf cannot say as a type of weir's own is left to rclone; what it cannot say at all is refused by name. */
 static void
 import_settle(struct import *m)
@@ -258,10 +293,11 @@ import_settle(struct import *m)
 		if (check_alone(r, &err) == WEIR_OK) {
 			i++;
 		} else if (!is_of_rclone(r) && strcmp(r->keys[0].value, "local") != 0) {
-			weir_import_fall_back(&m->im, r, err.msg);
+			weir_import_fall_back(&m->im, r, without_place(err.msg));
 		} else
-			weir_import_drop(&m->im, i, err.msg);
+			weir_import_drop(&m->im, i, without_place(err.msg));
 	}
+	import_settle_lines(m);
 }
 
 /* One try. *bad: the remote that is not accepted, SIZE_MAX: it is something else. */

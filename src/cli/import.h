@@ -39,6 +39,8 @@ struct weir_import {
 /* Every section of the rclone.conf becomes something, or a sentence. No network, no file is written. */
 void weir_import_rclone(struct weir_import *);
 void weir_import_clear(struct weir_import *);
+/* Adds a sentence to those of what could not be carried, once. */
+void weir_import_refuse(struct weir_import *, const char *fmt, ...) WEIR_PRINTF(2, 3);
 /* Takes it and the lines that name it out again, with a sentence. */
 void weir_import_drop(struct weir_import *, size_t which, const char *why);
 /* Makes it one of type rclone, for when what was made of it is not accepted. */

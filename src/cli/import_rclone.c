@@ -45,9 +45,8 @@ map_clear_keys(struct weir_import_remote *m)
 	m->nkeys = 0;
 }
 
-static void map_refuse(struct weir_import *, const char *fmt, ...) WEIR_PRINTF(2, 3);
-static void
-map_refuse(struct weir_import *im, const char *fmt, ...)
+void
+weir_import_refuse(struct weir_import *im, const char *fmt, ...)
 {
 	struct weir_buf b = WEIR_BUF(2048);
 	va_list ap;
@@ -335,7 +334,7 @@ map_remote(struct weir_import *im, const struct weir_rclone_section *s, const ch
 			return i;
 	name = name_for(im, source);
 	if (map_exists(im, name)) {
-		map_refuse(im, "%s: weir.conf has a [remote %s] already, which stays as it is", s->name, name);
+		weir_import_refuse(im, "%s: weir.conf has a [remote %s] already, which stays as it is", s->name, name);
 		free(name);
 		im->present = weir_xrealloc(im->present, im->npresent + 1, sizeof(*im->present));
 		im->present[im->npresent++] = weir_xstrdup(s->name);
@@ -369,7 +368,7 @@ map_local(struct weir_import *im, const char *source, const char *path)
 	char *name = name_for(im, source);
 
 	if (map_exists(im, name)) {
-		map_refuse(im, "%s: weir.conf has a [remote %s] already, which stays as it is", source, name);
+		weir_import_refuse(im, "%s: weir.conf has a [remote %s] already, which stays as it is", source, name);
 		free(name);
 		return SIZE_MAX;
 	}
@@ -468,7 +467,7 @@ map_alias(struct weir_import *im, const struct weir_rclone_section *s)
 	if (place)
 		line_add(im, weir_xasprintf("/%s", name), place);
 	else if (why)
-		map_refuse(im, "%s: %s", s->name, why);
+		weir_import_refuse(im, "%s: %s", s->name, why);
 	free(why);
 	free(name);
 }
@@ -486,7 +485,7 @@ map_combine(struct weir_import *im, const struct weir_rclone_section *s)
 		size_t which;
 
 		if (!sign) {
-			map_refuse(im, "%s: '%s' is no 'folder=remote:path'", s->name, word);
+			weir_import_refuse(im, "%s: '%s' is no 'folder=remote:path'", s->name, word);
 			continue;
 		}
 		*sign = '\0';
@@ -495,7 +494,7 @@ map_combine(struct weir_import *im, const struct weir_rclone_section *s)
 		if (place)
 			line_add(im, weir_xasprintf("/%s/%s", name, word), place);
 		else if (why)
-			map_refuse(im, "%s: %s", s->name, why);
+			weir_import_refuse(im, "%s: %s", s->name, why);
 		free(why);
 	}
 }
@@ -556,7 +555,7 @@ map_union(struct weir_import *im, const struct weir_rclone_section *s)
 		WEIR_AUTO(weir_freep) char *place = place_of(im, whom, word, 0, &which, &why);
 
 		if (!place) {
-			map_refuse(im, "%s: %s", s->name, why ? why : "one of its parts is in weir.conf already");
+			weir_import_refuse(im, "%s: %s", s->name, why ? why : "one of its parts is in weir.conf already");
 			free(why);
 			weir_buf_free(&pool);
 			return;
@@ -612,7 +611,7 @@ map_section(struct weir_import *im, const struct weir_rclone_section *s, bool is
 
 	if (!type) {
 		if (is_place)
-			map_refuse(im, "%s: it has no type", s->name);
+			weir_import_refuse(im, "%s: it has no type", s->name);
 	} else if (is_place) {
 		if (strcmp(type, "alias") == 0)
 			map_alias(im, s);
@@ -687,14 +686,14 @@ weir_import_drop(struct weir_import *im, size_t which, const char *why)
 	struct weir_import_remote gone = im->remotes[which];
 	size_t kept = 0;
 
-	map_refuse(im, "%s: %s", gone.source, why);
+	weir_import_refuse(im, "%s: %s", gone.source, why);
 	for (size_t i = 0; i < im->nlines; i++) {
 		if (!line_names(&im->lines[i], gone.name)) {
 			im->lines[kept++] = im->lines[i];
 			continue;
 		}
 		if (strcmp(im->lines[i].path + 1, gone.name) != 0)
-			map_refuse(im, "%s: it needs %s", im->lines[i].path, gone.source);
+			weir_import_refuse(im, "%s: it needs %s", im->lines[i].path, gone.source);
 		free(im->lines[i].path);
 		free(im->lines[i].value);
 	}
