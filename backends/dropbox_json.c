@@ -175,7 +175,9 @@ static const struct { const char *tag; enum weir_code code; } error_codes[] = {
 	/* An upload that cannot go on as it is must begin again: that is what NOENT of an upload means. */
 	{ "closed", WEIR_E_NOENT }, { "not_closed", WEIR_E_NOENT }, { "concurrent_session_missing_data", WEIR_E_NOENT }, { "concurrent_session_not_closed", WEIR_E_NOENT },
 	{ "concurrent_session_data_not_allowed", WEIR_E_NOENT }, { "incorrect_offset", WEIR_E_NOENT },
-	{ "expired_access_token", WEIR_E_AUTH }, { "invalid_access_token", WEIR_E_AUTH }, { "user_suspended", WEIR_E_AUTH },
+	/* of a token that was new a moment ago: the sign-in itself holds */
+	{ "expired_access_token", WEIR_E_SERVER },
+	{ "invalid_access_token", WEIR_E_AUTH }, { "user_suspended", WEIR_E_AUTH },
 	{ "invalid_select_user", WEIR_E_AUTH }, { "invalid_select_admin", WEIR_E_AUTH }, { "reset", WEIR_E_STALE }, { "invalid_root", WEIR_E_SERVER },
 };
 
