@@ -125,6 +125,10 @@ struct weir_sign_in {
 };
 void weir_sign_in_clear(struct weir_sign_in *);
 
+/* A question that `weir init` asks before a sign-in; the answer becomes the value of key. is_secret: read without echo, kept in a file of its own, which
+ * KEY_file then names. */
+struct weir_ask { const char *key, *question; bool is_optional, is_secret; };
+
 struct weir_usage { uint64_t used, total; bool has_used, has_total; };
 
 struct weir_backend;
@@ -133,6 +137,7 @@ typedef enum weir_code weir_list_fn(void *arg, const struct weir_stat *, struct 
 struct weir_backend_ops {
 	const char *name;			/* "s3": the `type` of the configuration */
 	const char *const *keys;		/* its keys there, NULL-terminated */
+	const struct weir_ask *asks;		/* ends with a NULL key; NULL: `weir init` has nothing to ask */
 
 	/* Read the configuration, prepare; no network. *out only on success. Required for storages, unused in layers. */
 	enum weir_code (*open)(struct weir_backend **out, const struct weir_remote_conf *, struct weir_http *, struct weir_err *);

@@ -191,9 +191,17 @@ drive_stats(struct weir_backend *be, int64_t *heard_ms, struct weir_http_stats *
 	weir_http_pool_stats(d->pool, out);
 }
 
+static const struct weir_ask drive_asks[] = {
+	{ "client_id", "client_id of your own app (weir.conf(5) says how to make one)", false, false },
+	{ "client_secret", "client_secret of the app (not shown)", false, true },
+	{ "root_folder_id", "Id of the folder that is the root (empty: My Drive)", true, false },
+	{ NULL, NULL, false, false },
+};
+
 const struct weir_backend_ops weir_backend_drive = {
 	.name = "drive",
 	.keys = weir_drive_keys,
+	.asks = drive_asks,
 	.open = drive_open,
 	.close = drive_close,
 	.fingerprint = drive_fingerprint,

@@ -106,9 +106,16 @@ dropbox_stats(struct weir_backend *be, int64_t *heard_ms, struct weir_http_stats
 	weir_http_pool_stats(s->pool, out);
 }
 
+static const struct weir_ask dropbox_asks[] = {
+	{ "client_id", "App key of your own app (weir.conf(5) says how to make one)", false, false },
+	{ "root", "Folder that is the root (empty: everything the app may see)", true, false },
+	{ NULL, NULL, false, false },
+};
+
 const struct weir_backend_ops weir_backend_dropbox = {
 	.name = "dropbox",
 	.keys = weir_dropbox_keys,
+	.asks = dropbox_asks,
 	.open = dropbox_open,
 	.close = dropbox_close,
 	.fingerprint = dropbox_fingerprint,

@@ -332,9 +332,34 @@ nc_probe(struct weir_backend *b, const struct weir_ctx *ctx, struct weir_err *er
 static const char *const nc_keys[] = { "url", "user", "password", "password_file", "password_command", "bearer_token",
 	"bearer_token_file", "bearer_token_command", "folder", NULL };
 
+static const struct weir_ask nc_asks[] = {
+	{ "url", "Address of the server (https://cloud.example.org)", false, false },
+	{ "folder", "Folder that is the root (empty: everything)", true, false },
+	{ NULL, NULL, false, false },
+};
+
+static enum weir_code
+nc_sign_in(const struct weir_remote_conf *rc, struct weir_sign_in *out, struct weir_err *err)
+{
+	const char *url;
+	enum weir_code r;
+
+	if (weir_conf_get(rc, "bearer_token") || weir_conf_get(rc, "bearer_token_file") || weir_conf_get(rc, "bearer_token_command"))
+		return WEIR_OK;
+	r = weir_conf_need(rc, "url", &url, err);
+	if (r)
+		return r;
+	out->kind = WEIR_SIGN_IN_FLOW2;
+	out->url = weir_xstrdup(url);
+	out->user_key = "user";
+	out->secret_key = "password";
+	return WEIR_OK;
+}
+
 const struct weir_backend_ops weir_backend_nextcloud = {
 	.name = "nextcloud",
 	.keys = nc_keys,
+	.asks = nc_asks,
 	.open = nc_open,
 	.close = weir_dav_close,
 	.fingerprint = nc_fingerprint,
@@ -355,5 +380,6 @@ const struct weir_backend_ops weir_backend_nextcloud = {
 	.remove = weir_dav_op_remove,
 	.set_meta = weir_dav_op_set_meta,
 	.quota = weir_dav_op_quota,
+	.sign_in = nc_sign_in,
 	.stats = weir_dav_stats,
 };

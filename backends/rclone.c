@@ -924,9 +924,15 @@ rclone_check(struct weir_backend *b, const struct weir_ctx *ctx, void (*line)(vo
 
 static const char *const rclone_keys[] = { "remote", "config", "rclone", NULL };
 
+static const struct weir_ask rclone_asks[] = {
+	{"remote", "Remote as rclone calls it (name:folder)", false, false},
+	{NULL, NULL, false, false},
+};
+
 const struct weir_backend_ops weir_backend_rclone = {
 	.name = "rclone",
 	.keys = rclone_keys,
+	.asks = rclone_asks,
 	.open = rclone_open,
 	.close = rclone_close,
 	.fingerprint = rclone_fingerprint,

@@ -108,9 +108,32 @@ s3_stats(struct weir_backend *be, int64_t *heard_ms, struct weir_http_stats *out
 	weir_http_pool_stats(s->pool, out);
 }
 
+static const struct weir_ask s3_asks[] = {
+	{ "endpoint", "Address of the S3 server (empty: Amazon's)", true, false },
+	{ "region", "Region (empty: the server's default)", true, false },
+	{ "bucket", "Bucket", false, false },
+	{ "prefix", "Folder in it that is the root (empty: all)", true, false },
+	{ NULL, NULL, false, false },
+};
+
+static enum weir_code
+s3_sign_in(const struct weir_remote_conf *rc, struct weir_sign_in *out, struct weir_err *err)
+{
+	bool is_anonymous = false;
+	enum weir_code r = weir_conf_bool(rc, "anonymous", false, &is_anonymous, err);
+
+	if (r != WEIR_OK || is_anonymous || weir_conf_get(rc, "profile") != NULL || weir_conf_get(rc, "credentials_file") != NULL)
+		return r;
+	out->kind = WEIR_SIGN_IN_KEYS;
+	out->user_key = "access_key";
+	out->secret_key = "secret_key";
+	return WEIR_OK;
+}
+
 const struct weir_backend_ops weir_backend_s3 = {
 	.name = "s3",
 	.keys = weir_s3_keys,
+	.asks = s3_asks,
 	.open = s3_open,
 	.close = s3_close,
 	.fingerprint = s3_fingerprint,
@@ -131,5 +154,6 @@ const struct weir_backend_ops weir_backend_s3 = {
 	.mkdir = weir_s3_mkdir,
 	.remove = weir_s3_remove,
 	.set_meta = weir_s3_set_meta,
+	.sign_in = s3_sign_in,
 	.stats = s3_stats,
 };

@@ -104,9 +104,27 @@ webdav_probe(struct weir_backend *b, const struct weir_ctx *ctx, struct weir_err
 static const char *const webdav_keys[] = { "url", "user", "password", "password_file", "password_command", "bearer_token",
 	"bearer_token_file", "bearer_token_command", NULL };
 
+static const struct weir_ask webdav_asks[] = {
+	{ "url", "Address of the folder (https://dav.example.org/files)", false, false },
+	{ NULL, NULL, false, false },
+};
+
+static enum weir_code
+webdav_sign_in(const struct weir_remote_conf *rc, struct weir_sign_in *out, struct weir_err *err)
+{
+	(void)err;
+	if (weir_conf_get(rc, "bearer_token") || weir_conf_get(rc, "bearer_token_file") || weir_conf_get(rc, "bearer_token_command"))
+		return WEIR_OK;
+	out->kind = WEIR_SIGN_IN_KEYS;
+	out->user_key = "user";
+	out->secret_key = "password";
+	return WEIR_OK;
+}
+
 const struct weir_backend_ops weir_backend_webdav = {
 	.name = "webdav",
 	.keys = webdav_keys,
+	.asks = webdav_asks,
 	.open = webdav_open,
 	.close = weir_dav_close,
 	.fingerprint = webdav_fingerprint,
@@ -122,5 +140,6 @@ const struct weir_backend_ops weir_backend_webdav = {
 	.remove = weir_dav_op_remove,
 	.set_meta = weir_dav_op_set_meta,
 	.quota = weir_dav_op_quota,
+	.sign_in = webdav_sign_in,
 	.stats = weir_dav_stats,
 };
