@@ -6,7 +6,7 @@
 NPM_PACKAGES="googleapis@148 dropbox@10.34"
 
 npm_install() {
-	local top dir lock
+	local top dir lock=
 	top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 	dir=${WEIR_NPM_DIR:-$top/build/npm}
 	NPM_MODULES=$dir/node_modules NPM_WHY=
@@ -15,7 +15,12 @@ npm_install() {
 		NPM_WHY="node and npm are not installed"
 		return 1
 	fi
-	mkdir -p "$dir" && exec {lock}> "$dir/.lock" && flock -w 300 "$lock"
+	if ! mkdir -p "$dir" 2> /dev/null || ! [ -w "$dir" ]; then
+		NPM_WHY="no folder for npm's packages: $dir"
+		return 1
+	fi
+	exec {lock}> "$dir/.lock"
+	flock -w 300 "$lock" || { NPM_WHY="another npm does not end"; return 1; }
 	if [ "$(cat "$dir/.packages" 2> /dev/null)" != "$NPM_PACKAGES" ]; then
 		# shellcheck disable=SC2086
 		if timeout 300 npm install --no-audit --no-fund --prefix "$dir" $NPM_PACKAGES > "$dir/install.log" 2>&1 < /dev/null; then
