@@ -188,12 +188,13 @@ fs_attr_full(struct weir_op *op, const struct weir_node *n, struct weir_attr *a)
 
 /* ---- parking ---- */
 
-static void
+void
 fs_wake(struct weir_waiter *w)
 {
 	struct weir_op *op = (struct weir_op *)((char *)w - offsetof(struct weir_op, wait));
 	struct weir_fs *fs = op->fs;
 
+	pool_unwait(op);
 	op->ready_next = NULL;
 	*fs->ready_tail = op;
 	fs->ready_tail = &op->ready_next;
@@ -457,6 +458,7 @@ fs_keeper(void *arg)
 
 		file_due_idle(fs);
 		file_seal_closed(fs);
+		pool_let_go(fs);
 		clock_gettime(CLOCK_REALTIME, &ts);
 		ts.tv_sec += 1;
 		pthread_cond_timedwait(&fs->keeper_cond, &fs->st->mu, &ts);

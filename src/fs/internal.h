@@ -43,6 +43,7 @@ struct weir_fs {
 	size_t nways;
 	struct fs_pool *pools;
 	size_t npools;
+	struct weir_op *pool_waiting;	/* requests that wait for a member's listing */
 	bool has_shared;		/* some pool shows what another path shows too */
 	struct fs_open *open[OPEN_SLOTS];
 	struct fs_grown *grown;		/* sizes of live contents that no row knows yet, by remote */
@@ -65,6 +66,7 @@ enum weir_code fs_commit(struct weir_op *, uint64_t node);
 enum weir_code fs_fail(struct weir_fs *, enum weir_code);	/* roll back, return the code */
 /* The waiter of a parked op; stands ready for a sync call that may answer WEIR_PENDING. */
 struct weir_waiter *fs_waiter(struct weir_op *);
+void fs_wake(struct weir_waiter *);
 uint64_t fs_in(const struct weir_fs *, uint64_t ino);		/* number as the front says it -> node */
 uint64_t fs_out(const struct weir_fs *, uint64_t node);
 enum weir_code fs_node(struct weir_op *, uint64_t ino, struct weir_node *);	/* NOENT becomes STALE */
@@ -100,6 +102,8 @@ bool pool_is(struct weir_fs *, uint64_t ino);
 enum weir_code (*pool_handler(struct weir_op *))(struct weir_op *);	/* NULL: the ordinary one */
 void pool_attr(struct weir_op *, const struct weir_node *row, struct weir_attr *);
 bool pool_shows(struct weir_fs *, uint64_t dir);
+void pool_let_go(struct weir_fs *);	/* keeper: nobody waits for a member that went down meanwhile */
+void pool_unwait(struct weir_op *);	/* it was woken */
 bool pool_is_member_root(const struct weir_fs *, uint64_t node);
 size_t pool_shown_at(struct weir_fs *, uint64_t dir, uint64_t *out, size_t max);
 #define POOL_SHOWN_MAX 8

@@ -156,6 +156,9 @@ pool_fresh(struct weir_op *op, unsigned set, size_t member, const struct weir_no
 			r = weir_sync_list(op->fs->sy, dir, fs_waiter(op));
 			if (r == WEIR_PENDING) {
 				op->pool_asked = dir->id;
+				op->pool_remote = dir->remote;
+				op->pool_next = op->fs->pool_waiting;
+				op->fs->pool_waiting = op;
 				return r;
 			}
 			woken = r;
@@ -165,6 +168,39 @@ pool_fresh(struct weir_op *op, unsigned set, size_t member, const struct weir_no
 	if (dir->listed_ms || weir_sync_is_fresh(op->fs->sy, dir))
 		return WEIR_OK;
 	return woken ? woken : WEIR_E_DOWN;
+}
+
+void
+pool_unwait(struct weir_op *op)
+{
+	for (struct weir_op **p = &op->fs->pool_waiting; *p; p = &(*p)->pool_next)
+		if (*p == op) {
+			*p = op->pool_next;
+			break;
+		}
+}
+
+/* A listing may go on trying for the remote's patience; what the other members have is not to wait so long. */
+void
+pool_let_go(struct weir_fs *fs)
+{
+	struct weir_op *op = fs->pool_waiting, *next;
+
+	for (; op; op = next) {
+		struct weir_remote *remote = weir_sync_remote(fs->sy, op->pool_remote);
+		struct weir_remote_view v;
+
+		next = op->pool_next;
+		if (!remote)
+			continue;
+		weir_remote_view(remote, &v);
+		if (v.state != WEIR_REMOTE_DOWN && v.state != WEIR_REMOTE_REFUSED)
+			continue;
+		if (weir_wait_remove(&op->wait)) {
+			op->wait.code = WEIR_E_DOWN;
+			fs_wake(&op->wait);
+		}
+	}
 }
 
 /* All listings that will be wanted, at the same time. */
