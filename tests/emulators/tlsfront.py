@@ -3,6 +3,8 @@
 # A proxy for clients whose server address is built in: whatever host they CONNECT to, they meet the emulator, behind a certificate
 # that a throw-away authority signs for the names given.
 # usage: tlsfront.py FOLDER EMULATOR_PORT NAME...      (writes FOLDER/ca.pem, prints "listening on 127.0.0.1:PORT")
+import ctypes
+import signal
 import socket
 import ssl
 import subprocess
@@ -69,6 +71,7 @@ def serve(client, context):
 
 
 def main():
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: ends with the test that started it
     context = certificates()
     listener = socket.create_server(("127.0.0.1", 0))
     print(f"listening on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
