@@ -10,6 +10,7 @@
 #include "drive_impl.h"
 
 #define CALL_REDIRECTS 5
+#define CALL_TOKENS 8
 #define CALL_URL_MAX (16u << 10)
 #define CALL_THROTTLE_FIRST_MS 500
 #define CALL_THROTTLE_MOST_MS 16000
@@ -113,19 +114,25 @@ call_follow(struct drive *d, const struct weir_ctx *ctx, const struct drive_req 
 	return r;
 }
 
+/* A token may die between the refresh and its use when many threads wear it out: more than one may be refused. */
 enum weir_code
 weir_drive_call(struct drive *d, const struct weir_ctx *ctx, const struct drive_req *q, struct weir_http_resp *resp, struct weir_err *err)
 {
-	WEIR_AUTO(weir_secret_freep) char *token = NULL, *fresh = NULL;
+	WEIR_AUTO(weir_secret_freep) char *token = NULL;
 	struct weir_cancel *cancel = ctx == NULL ? NULL : ctx->cancel;
 	enum weir_code r = weir_oauth_bearer(d->oauth, NULL, cancel, &token, err);
 
-	if (r == WEIR_OK)
+	for (int i = 0; r == WEIR_OK; i++) {
+		char *fresh = NULL;
+
 		r = call_follow(d, ctx, q, token, resp, err);
-	if (r != WEIR_OK || resp->status != 401)
-		return r;
-	r = weir_oauth_bearer(d->oauth, token, cancel, &fresh, err);
-	return r != WEIR_OK ? r : call_follow(d, ctx, q, fresh, resp, err);
+		if (r != WEIR_OK || resp->status != 401 || i == CALL_TOKENS)
+			break;
+		r = weir_oauth_bearer(d->oauth, token, cancel, &fresh, err);
+		weir_secret_free(token);
+		token = fresh;
+	}
+	return r;
 }
 
 /* Google seldom says how long to wait: then longer each time. */
@@ -154,6 +161,9 @@ weir_drive_fail(struct drive *d, const struct weir_http_resp *resp, const char *
 	r = weir_drive_code(resp->status, e.reason);
 	if (r == WEIR_E_THROTTLED)
 		call_throttled(d, resp, e.reason);
+	/* The authorization server gave one fresh token after the other: the sign-in is not what is wrong. */
+	if (resp->status == 401)
+		r = WEIR_E_SERVER;
 	if (e.message[0] == '\0' && e.reason[0] == '\0')
 		return weir_err_set(err, r, "%s '%s': HTTP %d", what, path, resp->status);
 	return weir_err_set(err, r, "%s '%s': %s%s%s%s", what, path, e.message[0] != '\0' ? e.message : e.reason, e.message[0] != '\0' &&

@@ -32,6 +32,19 @@ conf_url(const struct weir_remote_conf *rc, const char *key, const char *def, ch
 	return WEIR_OK;
 }
 
+/* A base of the API; a host alone stands for the API at its usual place there. */
+static enum weir_code
+conf_base(const struct weir_remote_conf *rc, const char *key, const char *path, char **out, struct weir_err *err)
+{
+	WEIR_AUTO(weir_freep) char *url = NULL;
+	enum weir_code r = conf_url(rc, key, "https://www.googleapis.com", &url, err);
+
+	if (r != WEIR_OK)
+		return r;
+	*out = strchr(strstr(url, "://") + 3, '/') == NULL ? weir_xasprintf("%s%s", url, path) : WEIR_STEAL(url);
+	return WEIR_OK;
+}
+
 /* "drive" or "drive.readonly drive.file", or whole addresses: as Google wants them. */
 static char *
 conf_scope(const char *words)
@@ -119,9 +132,9 @@ weir_drive_conf_read(struct drive *d, const struct weir_remote_conf *rc, struct 
 
 	d->name = weir_xstrdup(rc->name);
 	if (r == WEIR_OK)
-		r = conf_url(rc, "api_url", "https://www.googleapis.com/drive/v3", &d->api_url, err);
+		r = conf_base(rc, "api_url", "/drive/v3", &d->api_url, err);
 	if (r == WEIR_OK)
-		r = conf_url(rc, "upload_url", "https://www.googleapis.com/upload/drive/v3", &d->upload_url, err);
+		r = conf_base(rc, "upload_url", "/upload/drive/v3", &d->upload_url, err);
 	if (r == WEIR_OK)
 		r = weir_conf_bool(rc, "trash", true, &d->uses_trash, err);
 	if (r == WEIR_OK)

@@ -10,11 +10,11 @@
 #include "../src/util/util.h"
 #include "layers.h"
 
-extern const struct weir_backend_ops weir_backend_local, weir_backend_webdav, weir_backend_nextcloud, weir_backend_s3, weir_backend_dropbox,
+extern const struct weir_backend_ops weir_backend_local, weir_backend_webdav, weir_backend_nextcloud, weir_backend_s3, weir_backend_drive, weir_backend_dropbox,
     weir_backend_rclone;
 
 const struct weir_backend_ops *const weir_backends[] = {
-    &weir_backend_local, &weir_backend_webdav, &weir_backend_nextcloud, &weir_backend_s3, &weir_backend_dropbox, &weir_backend_rclone,
+    &weir_backend_local, &weir_backend_webdav, &weir_backend_nextcloud, &weir_backend_s3, &weir_backend_drive, &weir_backend_dropbox, &weir_backend_rclone,
     NULL,
 };
 

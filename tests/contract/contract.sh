@@ -63,7 +63,7 @@ drive_remote() {	# in a folder of its own
 	local url=$WEIR_TEST_DRIVEEMU
 	printf '{"access_token":"","refresh_token":"%s","token_type":"Bearer","expires_at":0}\n' "$WEIR_TEST_DRIVEEMU_REFRESH_TOKEN" > "$T/drive.token"
 	printf '[remote drive]\ntype = drive\nclient_id = %s\nclient_secret = %s\ntoken_file = %s\napi_url = %s\nupload_url = %s\ntoken_url = %s\n' \
-	    "$WEIR_TEST_DRIVEEMU_CLIENT_ID" "$WEIR_TEST_DRIVEEMU_CLIENT_SECRET" "$T/drive.token" "$url/drive/v3" "$url/upload/drive/v3" "$url/token" \
+	    "$WEIR_TEST_DRIVEEMU_CLIENT_ID" "$WEIR_TEST_DRIVEEMU_CLIENT_SECRET" "$T/drive.token" "$url" "$url" "$url/token" \
 	    >> "$T/weir.conf"
 }
 
