@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,18 +30,39 @@ extern const struct weir_backend_ops weir_backend_local;
 struct local {
 	struct weir_backend base;
 	char *root;
+	atomic_bool was_there;		/* probed once: from then on its absence means "away" */
+	atomic_ullong fsid;		/* of the file system it was on then */
 	atomic_ullong requests, bytes_in, bytes_out;
 };
 
 /* ---- paths ---- */
 
-/* The root, opened anew each time: it may be a mount point that comes and goes. Its absence is not the absence of a file. */
+/* Which file system: made of its UUID where it has one, so that a disk that comes back is the same. */
+static unsigned long long
+local_fsid(int fd)
+{
+	unsigned long long id = 0;
+	struct statfs sf;
+
+	_Static_assert(sizeof(sf.f_fsid) <= sizeof(id), "fsid");
+	if (fstatfs(fd, &sf) == 0)
+		memcpy(&id, &sf.f_fsid, sizeof(sf.f_fsid));
+	return id;
+}
+
+/* The root, opened anew each time: it may be a mount point that comes and goes. Its absence is not the absence of a file, and the bare folder under a
+ * disk that was taken away is not an empty disk. */
 static enum weir_code
 local_root(struct local *l, int *fd, struct weir_err *err)
 {
 	*fd = open(l->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (*fd >= 0)
+	if (*fd >= 0 && (!atomic_load(&l->was_there) || local_fsid(*fd) == atomic_load(&l->fsid)))
 		return WEIR_OK;
+	if (*fd >= 0) {
+		close(*fd);
+		*fd = -1;
+		return weir_err_set(err, WEIR_E_DOWN, "folder '%s' lies on another file system than before; is its disk mounted", l->root);
+	}
 	if (errno == ENOENT || errno == ENOTDIR)
 		return weir_err_set(err, WEIR_E_DOWN, "folder '%s' is not there now", l->root);
 	return weir_err_errno(err, errno, "folder '%s'", l->root);
@@ -757,6 +779,13 @@ local_probe(struct weir_backend *b, const struct weir_ctx *ctx, struct weir_err 
 	DIR *dir;
 
 	(void)ctx;
+	if (atomic_load(&l->was_there)) {
+		WEIR_AUTO(weir_closep) int fd = -1;
+		enum weir_code r = local_root(l, &fd, err);
+
+		if (r)
+			return r;
+	}
 	if (stat(l->root, &s))
 		return errno == ENOENT || errno == ENOTDIR ? weir_err_set(err, WEIR_E_NOBUCKET, "there is no folder '%s'", l->root) :
 		    weir_err_set(err, WEIR_E_AUTH, "folder '%s': %s", l->root, strerror(errno));
@@ -765,6 +794,10 @@ local_probe(struct weir_backend *b, const struct weir_ctx *ctx, struct weir_err 
 	dir = opendir(l->root);
 	if (!dir)
 		return weir_err_set(err, WEIR_E_AUTH, "folder '%s' cannot be read: %s", l->root, strerror(errno));
+	if (!atomic_load(&l->was_there)) {
+		atomic_store(&l->fsid, local_fsid(dirfd(dir)));
+		atomic_store(&l->was_there, true);
+	}
 	closedir(dir);
 	return WEIR_OK;
 }
@@ -837,9 +870,12 @@ local_stats(struct weir_backend *b, int64_t *heard_ms, struct weir_http_stats *s
 
 static const char *const local_keys[] = { "path", NULL };
 
+static const struct weir_ask local_asks[] = {{"path", "Folder on this computer", false, false}, {NULL, NULL, false, false}};
+
 const struct weir_backend_ops weir_backend_local = {
 	.name = "local",
 	.keys = local_keys,
+	.asks = local_asks,
 	.open = local_open,
 	.close = local_close,
 	.fingerprint = local_fingerprint,

@@ -5,8 +5,10 @@
 
 #include <CUnit/Basic.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -233,6 +235,32 @@ a_root_that_is_gone_is_away_not_empty(void)
 	CU_ASSERT_PTR_NOT_NULL(strstr(err.msg, at("root")));
 	CU_ASSERT_EQUAL_FATAL(rename(aside, at("root")), 0);
 	CU_ASSERT_EQUAL(be->ops->probe(be, NULL, &err), WEIR_OK);
+	/* From now on it is known to exist. */
+	CU_ASSERT_EQUAL_FATAL(rename(at("root"), aside), 0);
+	CU_ASSERT_EQUAL(be->ops->probe(be, NULL, &err), WEIR_E_DOWN);
+	CU_ASSERT_EQUAL_FATAL(rename(aside, at("root")), 0);
+	CU_ASSERT_EQUAL(be->ops->probe(be, NULL, &err), WEIR_OK);
+}
+
+/* What is under a disk that was taken away, or is put over it, is not what is on it. */
+static void
+another_disk_is_not_an_empty_folder(void)
+{
+	struct weir_where w = where("f"), root = where("");
+	struct weir_stat st = { 0 };
+
+	CU_ASSERT_EQUAL(be->ops->probe(be, NULL, &err), WEIR_OK);
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("none", at("root"), "tmpfs", 0, NULL)) {
+		printf("# no right to mount: not tried\n");
+		return;
+	}
+	CU_ASSERT_EQUAL(be->ops->list(be, NULL, &root, 0, list_add, NULL, NULL, &err), WEIR_E_DOWN);
+	CU_ASSERT_PTR_NOT_NULL(strstr(err.msg, "another file system"));
+	CU_ASSERT_EQUAL(be->ops->stat(be, NULL, &w, &st, &err), WEIR_E_DOWN);
+	CU_ASSERT_EQUAL(be->ops->put(be, NULL, &w, WEIR_FILE, &one, 1, NULL, NULL, NULL, &err), WEIR_E_DOWN);
+	CU_ASSERT_EQUAL(be->ops->probe(be, NULL, &err), WEIR_E_DOWN);
+	CU_ASSERT_EQUAL_FATAL(umount(at("root")), 0);
+	CU_ASSERT_EQUAL(be->ops->probe(be, NULL, &err), WEIR_OK);
 }
 
 int
@@ -251,6 +279,7 @@ main(void)
 	CU_ADD_TEST(s, a_failed_put_leaves_nothing_behind);
 	CU_ADD_TEST(s, a_mode_survives_replacing_and_a_given_one_wins);
 	CU_ADD_TEST(s, a_root_that_is_gone_is_away_not_empty);
+	CU_ADD_TEST(s, another_disk_is_not_an_empty_folder);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
 	failed = CU_get_number_of_failures();
