@@ -6,8 +6,7 @@
 #include <string.h>
 
 #define FILES_PROP_MAX 124		/* bytes of key and value */
-#define FILES_APP_PROPS 30
-#define FILES_PROPS 100
+#define FILES_PROPS 30			/* private ones of one app; public ones */
 
 /* ---- metadata that came in ---- */
 
@@ -115,7 +114,7 @@ static bool
 files_meta_ok(struct emu_req *req, const struct drive_node *x)
 {
 	return files_meta_types(req) && files_meta_writable(req, x != NULL) &&
-	    files_props_ok(req, "appProperties", x ? x->app_props : NULL, FILES_APP_PROPS) && files_props_ok(req, "properties", x ? x->props : NULL, FILES_PROPS);
+	    files_props_ok(req, "appProperties", x ? x->app_props : NULL, FILES_PROPS) && files_props_ok(req, "properties", x ? x->props : NULL, FILES_PROPS);
 }
 
 static void
@@ -426,7 +425,7 @@ files_destination(struct emu_req *req, struct drive_node *x, struct drive_node *
 	if (dir != x->parent && !leaves && x->parent)
 		drive_fail(req, 403, "cannotAddParent", NULL, "Increasing the number of parents is not allowed");
 	else if (dir != x->parent && drive_is_below(dir, x))
-		drive_fail(req, 403, "cannotAddParent", NULL, "A folder cannot be moved into itself or one of its descendants.");
+		drive_fail(req, 400, "badRequest", NULL, "The requested parent would create a cycle in the directory graph.");
 	return !req->is_replied;
 }
 

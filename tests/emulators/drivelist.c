@@ -64,10 +64,10 @@ list_corpus(struct emu_req *req, struct list_corpus *c)
 	else if (corpora && !c->is_everything && strcmp(corpora, "user") && strcmp(corpora, "domain") && strcmp(corpora, "drive") && strcmp(corpora, "teamDrive"))
 		drive_invalid(req, "corpora");
 	else if ((corpora && (!strcmp(corpora, "drive") || !strcmp(corpora, "teamDrive"))) != (c->drive != NULL))
-		drive_fail(req, 400, "invalid", "driveId", "The driveId parameter must be specified if and only if corpora is set to drive.");
+		drive_fail(req, 403, "teamDriveIdRequiresTeamDriveCorpora", NULL, "The driveId parameter must be specified if and only if corpora is set to drive.");
 	else if ((c->drive || c->is_everything) && !all_drives)
 		drive_fail(req, 403, "teamDrivesNotSupported", "corpora",
-		    "The includeItemsFromAllDrives parameter must be set to true if corpora is set to drive or allDrives.");
+		    "The includeItemsFromAllDrives parameter must be set to true when driveId is specified or corpora contains drive or allDrives.");
 	return !req->is_replied;
 }
 

@@ -3,6 +3,7 @@
  * it is complete, however often it is asked. A chunk that is cut off leaves its whole multiples behind. */
 #include "config.h"
 #include "drive.h"
+#include <stdarg.h>
 #include <string.h>
 
 struct drive_session {
@@ -215,16 +216,17 @@ sess_of(struct emu_req *req)
 	return NULL;
 }
 
-static void
-sess_refuse(struct emu_req *req, unsigned status, const char *fmt, uint64_t a, uint64_t b)
+/* The upload server speaks plain text. */
+static void WEIR_PRINTF(3, 4)
+sess_refuse(struct emu_req *req, unsigned status, const char *fmt, ...)
 {
 	struct weir_buf text = WEIR_BUF(4096);
+	va_list ap;
 
-	weir_buf_addf(&text, "Invalid request.  %s", fmt);
-	if (a != UINT64_MAX)
-		weir_buf_addf(&text, " %llu", (unsigned long long)a);
-	if (b != UINT64_MAX)
-		weir_buf_addf(&text, " %llu", (unsigned long long)b);
+	weir_buf_adds(&text, "Invalid request.  ");
+	va_start(ap, fmt);
+	weir_buf_vaddf(&text, fmt, ap);
+	va_end(ap);
 	emu_reply_text(req, status, "text/plain; charset=utf-8", weir_buf_str(&text));
 	weir_buf_free(&text);
 }
@@ -268,26 +270,30 @@ sess_chunk_range(struct emu_req *req, struct drive_session *s, const struct sess
 	r->is_query = !g->has_bytes;
 	r->total = total;
 	if (g->total != UINT64_MAX && s->total != UINT64_MAX && g->total != s->total) {
-		sess_refuse(req, 400, "The total size of an upload cannot change; it was and is now:", s->total, g->total);
+		sess_refuse(req, 400, "The total size of an upload cannot change from %llu to %llu byte(s).", (unsigned long long)s->total,
+		    (unsigned long long)g->total);
 		return;
 	}
 	if (r->is_query) {
 		r->is_last = total == s->have;
 		if (req->content_length > 0)
-			sess_refuse(req, 400, "A request for the status has no content; bytes in the request body:", (uint64_t)req->content_length, UINT64_MAX);
+			sess_refuse(req, 400, "There were %lld byte(s) in the request body.  There should have been 0 byte(s).", (long long)req->content_length);
 		return;
 	}
 	r->is_last = total != UINT64_MAX && g->last + 1 == total;
 	r->skip = g->first < s->have ? s->have - g->first : 0;
 	if (req->content_length >= 0 && (uint64_t)req->content_length != g->last - g->first + 1)
-		sess_refuse(req, 400, "Content-Range and the length of the request body differ:", g->last - g->first + 1, (uint64_t)req->content_length);
+		sess_refuse(req, 400, "There were %lld byte(s) in the request body.  There should have been %llu byte(s) according to the Content-Range header.",
+		    (long long)req->content_length, g->last - g->first + 1);
 	else if (total != UINT64_MAX && g->last >= total)
-		sess_refuse(req, 400, "Content-Range goes beyond the total size:", g->last, total);
+		sess_refuse(req, 400, "The Content-Range ends at %llu, beyond the total size of %llu byte(s).", g->last, (unsigned long long)total);
 	else if (g->first > s->have)
-		sess_refuse(req, 503, "According to the Content-Range header, the upload offset exceeds what is already uploaded:", g->first, s->have);
+		sess_refuse(req, 503, "According to the Content-Range header, the upload offset is %llu byte(s), which exceeds already uploaded size of %llu "
+		    "byte(s).", g->first, (unsigned long long)s->have);
 	else if (!r->is_last && g->last - g->first + 1 < DRIVE_QUANTUM)
 		sess_refuse(req, 400, "The number of bytes uploaded is required to be equal or greater than 262144, except for the final request (it's recommended "
-		    "to be the exact multiple of 262144). Bytes received:", g->last - g->first + 1, UINT64_MAX);
+		    "to be the exact multiple of 262144).  The received request contained %llu bytes, which does not meet this requirement.",
+		    g->last - g->first + 1);
 }
 
 void
@@ -303,7 +309,7 @@ drive_session_chunk_begin(struct emu_req *req)
 	if (s && !s->done && !emu_is(req, "DELETE")) {
 		r->at = s->have;
 		if (h && !sess_range_parse(h, &g)) {
-			sess_refuse(req, 400, "Failed to parse Content-Range header.", UINT64_MAX, UINT64_MAX);
+			sess_refuse(req, 400, "Failed to parse Content-Range header.");
 		} else if (h) {
 			sess_chunk_range(req, s, &g);
 		} else {	/* all of it in one request */
@@ -311,7 +317,8 @@ drive_session_chunk_begin(struct emu_req *req)
 			r->is_last = true;
 			r->skip = s->have;
 			if (s->total != UINT64_MAX && r->total != UINT64_MAX && r->total != s->total)
-				sess_refuse(req, 400, "The total size of an upload cannot change; it was and is now:", s->total, r->total);
+				sess_refuse(req, 400, "The total size of an upload cannot change from %llu to %llu byte(s).", (unsigned long long)s->total,
+				    (unsigned long long)r->total);
 		}
 		if (!req->is_replied && !r->is_query && !(r->writer = emu_writer_new()))
 			drive_fail(req, 500, "internalError", NULL, "Internal Error");

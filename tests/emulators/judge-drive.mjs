@@ -340,9 +340,9 @@ chapters.places = async () => {
 	assert.deepEqual(names(await list(`'${b}' in parents`)), ['g']);
 	assert.notEqual((await drive.files.update({ fileId: f.id, requestBody: { name: 'h' }, fields: 'modifiedTime' })).data.modifiedTime, f.modifiedTime);
 	await refused(403, 'cannotAddParent', drive.files.update({ fileId: f.id, addParents: a }));
-	await refused(403, 'cannotAddParent', drive.files.update({ fileId: b, addParents: b, removeParents: home }));
+	await refused(400, 'badRequest', drive.files.update({ fileId: b, addParents: b, removeParents: home }));
 	const deep = await folder('deep', b);
-	await refused(403, 'cannotAddParent', drive.files.update({ fileId: b, addParents: deep, removeParents: home }));
+	await refused(400, 'badRequest', drive.files.update({ fileId: b, addParents: deep, removeParents: home }));
 	await refused(403, 'parentNotAFolder', drive.files.update({ fileId: deep, addParents: f.id, removeParents: b }));
 	const copy = (await drive.files.copy({ fileId: f.id, requestBody: { name: 'copy', parents: [a], modifiedTime: f.modifiedTime }, fields: '*' })).data;
 	assert.equal(copy.md5Checksum, f.md5Checksum);
@@ -458,7 +458,7 @@ chapters.shared = async () => {
 	assert.deepEqual(names(await list(`'${d.id}' in parents and trashed=false`, here)), ['in team']);
 	assert.deepEqual(names(await list("name = 'in team'", all)), ['in team']);
 	assert.deepEqual(names(await list("name = 'in team'")), []);
-	await refused(400, null, drive.files.list({ driveId: d.id, ...all }));
+	await refused(403, 'teamDriveIdRequiresTeamDriveCorpora', drive.files.list({ driveId: d.id, ...all }));
 	await refused(403, null, drive.files.list({ driveId: d.id, corpora: 'drive' }));
 	assert.deepEqual((await changes(start, { driveId: d.id, ...all }))[0].map((c) => c.fileId), [f.id]);
 	const mine = await folder('mine'), file = await put('mine too', 'x');

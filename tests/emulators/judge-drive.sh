@@ -37,6 +37,23 @@ else
 	echo "ok $judge_n - Google's own SDK # SKIP $NPM_WHY"
 fi
 
+# A resumable upload goes on after the server was away: its address, what it had kept, and ids made in advance outlive it.
+head -c 1000001 /dev/urandom >"$w/resumed.bin"
+range() { curl -sS -o /dev/null -D - -X PUT "$@" | tr -d '\r' | sed -n 's/^[Rr]ange: //p'; }
+location=$(curl -sS -o /dev/null -D - -X POST -H 'X-Upload-Content-Length: 1000001' -H 'Content-Type: application/json' -d '{"name":"resumed"}' \
+	"$emu_url/_emu/raw/upload/drive/v3/files?uploadType=resumable&fields=md5Checksum" | tr -d '\r' | sed -n 's/^Location: //p')
+premade=$(curl -sS "$emu_url/_emu/raw/drive/v3/files/generateIds?count=1" | sed -n 's/.*"\(1[^"]*\)".*/\1/p')
+first=$(head -c 524288 "$w/resumed.bin" | range -H 'Content-Range: bytes 0-524287/1000001' --data-binary @- "$location")
+emu_port=${emu_url##*:}
+emu_stop
+start
+again=$(range -H 'Content-Range: bytes */1000001' -H 'Content-Length: 0' "$location")
+check "an upload session outlives a restart" [ "$first $again" = "bytes=0-524287 bytes=0-524287" ]
+tail -c +524289 "$w/resumed.bin" | curl -sS -X PUT -H 'Content-Range: bytes 524288-1000000/1000001' --data-binary @- "$location" >"$w/resumed.json"
+check "and goes on to the end" grep -q "$(md5sum <"$w/resumed.bin" | cut -c -32)" "$w/resumed.json"
+check "ids made in advance are good after a restart" curl -sSf -X POST -H 'Content-Type: application/json' -d "{\"id\":\"$premade\",\"name\":\"premade\"}" \
+	"$emu_url/_emu/raw/drive/v3/files"
+
 # rclone
 rclone_judges() {
 	local front_url front i
