@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's training job: reads a data set of images from one folder, writes a model and its metrics to another.
+"""The demo's training job: reads a data set of images from some folders, writes a model to one and its metrics to another.
 
-    train_digits.py DATA OUT        DATA/CLASS/NAME.pgm -> OUT/model.pickle, OUT/metrics.json
+    train_digits.py DATA… MODEL METRICS     DATA/CLASS/NAME.pgm -> MODEL/model.pickle, METRICS/metrics.json
 
-It knows nothing of weir: both folders are just folders.
+It knows nothing of weir: all of them are just folders.
 """
 import concurrent.futures
 import hashlib
@@ -36,14 +36,15 @@ def write_whole(path, data):
     os.rename(path + ".part", path)
 
 
-def main(data, out):
+def main(*folders):
+    *data, out, notes = folders
     begin = time.monotonic()
-    names = sorted((c, n) for c in os.listdir(data) for n in os.listdir(os.path.join(data, c)))
-    print(f"job: {len(names)} images in {len({c for c, _ in names})} classes under {data}", flush=True)
+    names = sorted((c, n, d) for d in data for c in os.listdir(d) for n in os.listdir(os.path.join(d, c)))
+    print(f"job: {len(names)} images in {len({c for c, _, _ in names})} classes under {' and '.join(data)}", flush=True)
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        images = list(pool.map(read_pgm, (os.path.join(data, c, n) for c, n in names)))
+        images = list(pool.map(read_pgm, (os.path.join(d, c, n) for c, n, d in names)))
     x = numpy.stack([pixels for _, pixels in images])
-    y = numpy.array([int(c) for c, _ in names])
+    y = numpy.array([int(c) for c, _, _ in names])
     read_s = time.monotonic() - begin
     size = sum(n for n, _ in images)
     print(f"job: read {size} bytes in {read_s:.1f} s", flush=True)
@@ -58,11 +59,12 @@ def main(data, out):
     blob = pickle.dumps(model)
     os.makedirs(out, exist_ok=True)
     write_whole(os.path.join(out, "model.pickle"), blob)
-    write_whole(os.path.join(out, "metrics.json"), json.dumps({
+    os.makedirs(notes, exist_ok=True)
+    write_whole(os.path.join(notes, "metrics.json"), json.dumps({
         "accuracy": round(float(accuracy), 6), "images": len(names), "bytes_read": size, "seconds_reading": round(read_s, 3),
         "seconds_training": round(train_s, 3), "model_bytes": len(blob), "model_sha256": hashlib.sha256(blob).hexdigest(),
     }, indent=1).encode() + b"\n")
-    print(f"job: wrote a model of {len(blob)} bytes to {out}", flush=True)
+    print(f"job: wrote a model of {len(blob)} bytes to {out}, its metrics to {notes}", flush=True)
 
 
 main(*sys.argv[1:])
