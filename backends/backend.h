@@ -49,6 +49,8 @@ enum {	/* weir_backend.caps: what this endpoint really does. Static ones are set
 	WEIR_CAP_LAST_ALONE	= 1 << 19,	/* the last part is sent when all others have arrived */
 	WEIR_CAP_PARTS_UNTOLD	= 1 << 20,	/* upload_status() says only whether the upload lives: the core's own table tells which parts arrived,
 						 * and commit finds out (BADSUM, NOENT) when that was wrong */
+	WEIR_CAP_LATE_CHANGED	= 1 << 21,	/* get() may find out only at its end that the bytes are of another version (CHANGED): nobody is to see
+						 * any of them before it has returned */
 };
 
 struct weir_limits {			/* filled by open()/probe(); 0: no limit */

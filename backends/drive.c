@@ -95,7 +95,7 @@ drive_open(struct weir_backend **out, const struct weir_remote_conf *rc, struct 
 		return r;
 	}
 	atomic_store(&d->be.caps, WEIR_CAP_RANGES | WEIR_CAP_MTIME | WEIR_CAP_MODE | WEIR_CAP_SYMLINK | WEIR_CAP_DIRS | WEIR_CAP_DIR_MOVE |
-	    WEIR_CAP_LIST_MTIME | WEIR_CAP_SEQUENTIAL);
+	    WEIR_CAP_LIST_MTIME | WEIR_CAP_SEQUENTIAL | WEIR_CAP_LATE_CHANGED);
 	/* One size for all parts: upload_status() has to say in whole parts what Drive says in bytes. */
 	d->be.limits = (struct weir_limits){ .put_max = DRIVE_PUT_MAX, .part_min = DRIVE_PART, .part_max = DRIVE_PART,
 		.connections = DRIVE_CONNECTIONS, .name_max = DRIVE_NAME_MAX };

@@ -26,6 +26,8 @@
 #define NEIGHBOUR_DIRS 8
 #define HABIT_MS 10000
 
+struct arrived { uint64_t index, hash; size_t bytes; };
+
 struct fetch {
 	struct job job;
 	struct weir_sink sink;
@@ -36,6 +38,8 @@ struct fetch {
 	XXH3_state_t *hash;
 	uint64_t arrived;		/* bytes, for the health of a resumed transfer */
 	bool is_ahead;
+	struct arrived *held;		/* LATE_CHANGED: whole pages that nobody is shown before the end says that they are of our version */
+	size_t nheld;
 };
 
 /* ---- bytes arriving (engine's thread, no lock) ---- */
@@ -84,7 +88,7 @@ static enum weir_code
 fetch_write(struct weir_sink *s, const void *data, size_t len)
 {
 	struct fetch *f = (struct fetch *)((char *)s - offsetof(struct fetch, sink));
-	struct { uint64_t index, hash; size_t bytes; } done[16];
+	struct arrived done[16];
 	const char *p = data;
 	size_t ndone = 0;
 
@@ -110,7 +114,11 @@ fetch_write(struct weir_sink *s, const void *data, size_t len)
 				XXH3_64bits_reset(f->hash);
 			}
 		}
-		if (ndone == WEIR_LEN(done) || (ndone && !len)) {
+		if (ndone && f->held) {
+			memcpy(&f->held[f->nheld], done, ndone * sizeof(*done));
+			f->nheld += ndone;
+			ndone = 0;
+		} else if (ndone == WEIR_LEN(done) || (ndone && !len)) {
 			weir_store_lock(f->c->st);
 			for (size_t i = 0; i < ndone; i++)
 				page_arrived(f, done[i].index, done[i].hash, done[i].bytes);
@@ -300,6 +308,8 @@ fetch_run(struct weir_remote *r, struct job *j)
 		is_other = true;
 	}
 	weir_store_lock(r->sy->st);
+	for (size_t i = 0; !code && !is_other && i < f->nheld; i++)
+		page_arrived(f, f->held[i].index, f->held[i].hash, f->held[i].bytes);
 	if (code != WEIR_E_STALE)
 		remote_note(r, code, code ? weir_err_text(&err, code) : NULL);
 	fetch_end(r, f, code, weir_err_text(&err, code), code || is_other ? NULL : &got);
@@ -308,6 +318,7 @@ fetch_run(struct weir_remote *r, struct job *j)
 	weir_stat_free(&got);
 	place_free(&f->place);
 	XXH3_freeState(f->hash);
+	free(f->held);
 	free(f);
 }
 
@@ -328,6 +339,8 @@ fetch_start(struct weir_remote *r, const struct weir_node *n, struct weir_conten
 	f->off = f->pos = first * WEIR_PAGE;
 	f->end = (last + 1) * WEIR_PAGE < c->base_size ? (last + 1) * WEIR_PAGE : c->base_size;
 	f->is_ahead = is_ahead;
+	if (weir_backend_caps(r->be) & WEIR_CAP_LATE_CHANGED)
+		f->held = weir_xcalloc((size_t)(last - first) + 1, sizeof(*f->held));
 	f->hash = XXH3_createState();
 	XXH3_64bits_reset(f->hash);
 	f->sink.write = fetch_write;
