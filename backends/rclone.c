@@ -732,20 +732,43 @@ put_until_new(struct rclone_put *p, struct weir_err *err)
 	return code;
 }
 
+/* A look right before the content goes to its place. That nothing is there, one question about this file tells; a PROPFIND would list its
+ * folder for it, once for each of the files that are put there. A folder of that name the server sees itself (Overwrite: F). */
+static enum weir_code
+put_compare(struct rclone_put *p, struct weir_err *err)
+{
+	WEIR_AUTO(weir_freep) char *theirs = weir_dav_escape(&p->r->dav->names, p->w->path);
+	json_t *in, *out = NULL, *item;
+	enum weir_code code;
+
+	if (p->w->version != WEIR_ABSENT || !p->temp)
+		return weir_dav_compare(p->r->dav, p->ctx, p->w, err);
+	in = json_pack("{s:s, s:s, s:{s:b}}", "fs", p->r->remote, "remote", theirs, "opt", "filesOnly", 1);
+	code = in ? rc_post(p->r, p->ctx, "operations/stat", in, &out, NULL) : WEIR_E_NAME;
+	item = json_object_get(out, "item");
+	if (code || !item)
+		code = weir_dav_compare(p->r->dav, p->ctx, p->w, err);
+	else if (!json_is_null(item))
+		code = weir_err_set(err, WEIR_E_CHANGED, "'%s' is there already", p->w->path);
+	json_decref(out);
+	json_decref(in);
+	return code;
+}
+
 static enum weir_code
 put_all(struct rclone_put *p, struct weir_stat *out, struct weir_err *err)
 {
 	struct weir_dav *d = p->r->dav;
 	struct weir_stat st = { 0 };
 	bool is_long = !p->temp || p->size > RCLONE_LONG;	/* else the look right before the rename is soon enough */
-	enum weir_code code = is_long ? weir_dav_compare(d, p->ctx, p->w, err) : WEIR_OK;
+	enum weir_code code = is_long ? put_compare(p, err) : WEIR_OK;
 
 	if (!code)
 		code = put_content(p, p->temp ? p->temp : p->w->path, err);
 	if (!code && p->temp && p->w->version != WEIR_ABSENT)
 		code = put_until_new(p, err);
 	if (!code && p->temp)
-		code = weir_dav_compare(d, p->ctx, p->w, err);
+		code = put_compare(p, err);
 	if (!code && p->temp)
 		code = put_to_place(p, err);
 	if (code && p->temp && code != WEIR_E_NET && code != WEIR_E_CANCELED)

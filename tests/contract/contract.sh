@@ -68,21 +68,25 @@ drive_remote() {	# in a folder of its own
 }
 
 # Through a real rclone, with a configuration that it made itself.
-rclone_remote() {	# local | crypt | sftp
+rclone_remote() {	# local | crypt | sftp | memory
 	local c=$T/rclone.conf path=
 	why="rclone is not installed"
 	command -v rclone > /dev/null || return 1
 	mkdir -p "$T/rclone/$1"
 	case $1 in
-	local) rclone --config "$c" config create far alias remote "$T/rclone/local" > /dev/null || return 1 ;;
-	crypt) rclone --config "$c" config create far crypt remote "$T/rclone/crypt" password "a test's password" --obscure > /dev/null || return 1 ;;
+	memory)	# a bucket: without folders of their own
+		printf '[remote rclone-memory]\ntype = rclone\nremote = :memory:bucket\n' >> "$T/weir.conf"
+		return
+		;;
+	local) rclone --config "$c" config create far alias remote "$T/rclone/local" > "$T/rclone.log" 2>&1 || return 1 ;;
+	crypt) rclone --config "$c" config create far crypt remote "$T/rclone/crypt" password "a test's password" --obscure > "$T/rclone.log" 2>&1 || return 1 ;;
 	sftp)
 		why="no sshd (openssh-server)"
 		timeout 60 "$(dirname "$0")/../servers/sshd.sh" start "$T/sshd" > "$T/sshd.env" || return 1
 		path=$(sed -n 's/^path=//p' "$T/sshd.env")
 		# shellcheck disable=SC2046
 		rclone --config "$c" config create far sftp \
-		    $(sed -n 's/^\(host\|port\|user\|key_file\|known_hosts_file\)=/\1 /p' "$T/sshd.env") > /dev/null || return 1
+		    $(sed -n 's/^\(host\|port\|user\|key_file\|known_hosts_file\)=/\1 /p' "$T/sshd.env") > "$T/rclone.log" 2>&1 || return 1
 		;;
 	esac
 	printf '[remote rclone-%s]\ntype = rclone\nremote = far:%s\nconfig = %s\n' "$1" "$path" "$c" >> "$T/weir.conf"
@@ -115,7 +119,7 @@ promises() {	# NAME
 	fi
 }
 
-[ $# -gt 0 ] || set -- local rgw s3emu dav ncemu dropbox drive rclone-local rclone-crypt rclone-sftp
+[ $# -gt 0 ] || set -- local rgw s3emu dav ncemu dropbox drive rclone-local rclone-crypt rclone-sftp rclone-memory
 for r; do
 	: > "$T/weir.conf"
 	rm -f "$T/rclone.conf"
