@@ -32,6 +32,22 @@ check_is_ok(const json_t *result)
 	return strcmp(json_string_value(json_object_get(result, "code")), weir_code_name(WEIR_OK)) == 0;
 }
 
+/* What of [namespace] is not plain from its line: pools. */
+static void
+check_print_pool(const struct weir_bind *b)
+{
+	static const char *const where[] = {
+	    [WEIR_POOL_FIRST] = "to the first member with room",
+	    [WEIR_POOL_MOST_FREE] = "to the member with the most room",
+	    [WEIR_POOL_SIBLINGS] = "to a member that has their directory",
+	};
+
+	printf("%s: pool of ", b->path);
+	for (size_t i = 0; i < b->nplaces; i++)
+		printf("%s%s:%s", i > 0 ? ", " : "", b->places[i].remote, b->places[i].folder);
+	printf("; new files go %s\n", where[b->policy]);
+}
+
 static void
 check_print(const struct weir_conf *conf, const json_t *results)
 {
@@ -39,6 +55,10 @@ check_print(const struct weir_conf *conf, const json_t *results)
 	size_t i, k;
 
 	printf("%s: OK, %zu %s\n", conf->path, conf->nremotes, conf->nremotes == 1 ? "remote" : "remotes");
+	for (i = 0; i < conf->nbinds; i++) {
+		if (conf->binds[i].is_pool)
+			check_print_pool(&conf->binds[i]);
+	}
 	json_array_foreach (results, i, r) {
 		printf("remote '%s': %s\n", json_string_value(json_object_get(r, "name")), check_is_ok(r) ? "OK" : weir_probe_reason(r));
 		json_array_foreach (json_object_get(r, "lines"), k, line)

@@ -115,7 +115,7 @@ struct weir_op {
 	unsigned tries;			/* how often it was parked and came again */
 	uint64_t pool_asked, pool_remote;	/* the member's directory whose listing it waits for */
 	struct weir_op *pool_next;	/* among those that wait for members */
-	uint32_t pool_done[3], pool_dead;	/* members that have answered for the directories it is about; members that cannot take what is new */
+	uint32_t pool_done[4], pool_dead;	/* members that have answered for the directories it is about; members that cannot take what is new */
 };
 
 enum weir_code weir_fs_submit(struct weir_fs *, struct weir_op *);

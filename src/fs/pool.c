@@ -54,19 +54,23 @@ pool_path(struct weir_fs *fs, const struct weir_node *row, char *path, size_t si
 	return up.id;
 }
 
-/* Follow the names below one member's directory: what it has there, or 0. */
+/* Follow the names below one member's directory: what it has there, or 0. near (may be NULL): how far it went. */
 static uint64_t
-member_dir(struct weir_fs *fs, uint64_t dir, const char *path)
+member_dir(struct weir_fs *fs, uint64_t dir, const char *path, uint64_t *near)
 {
 	char part[WEIR_NAME_MAX + 1];
 	struct weir_node n;
 
+	if (near)
+		*near = dir;
 	while (*path && dir) {
 		size_t len = strcspn(path, "/");
 
 		snprintf(part, sizeof(part), "%.*s", (int)len, path);
 		dir = !weir_node_child(fs->st, dir, part, &n) && n.type == WEIR_DIR ? n.id : 0;
 		path += len + (path[len] == '/');
+		if (near && dir)
+			*near = dir;
 	}
 	return dir;
 }
@@ -86,7 +90,7 @@ pool_open(struct weir_fs *fs, uint64_t node, struct pool_dir *d)
 		return WEIR_OK;
 	d->n = d->pool->n;
 	for (size_t i = 0; i < d->n; i++)
-		d->dir[i] = member_dir(fs, d->pool->dirs[i], d->path);
+		d->dir[i] = member_dir(fs, d->pool->dirs[i], d->path, &d->near[i]);
 	return WEIR_OK;
 }
 
@@ -203,6 +207,25 @@ pool_let_go(struct weir_fs *fs)
 	}
 }
 
+#define LOOKS 32	/* a request goes on with what is known after so many */
+
+enum weir_code
+pool_open_now(struct weir_op *op, uint64_t ino, struct pool_dir *d)
+{
+	enum weir_code r = pool_open(op->fs, fs_in(op->fs, ino), d);
+	struct weir_node dir;
+
+	for (size_t i = 0; !r && i < d->n; i++) {
+		if (d->dir[i] || op->tries >= LOOKS || weir_node_get(op->fs->st, d->near[i], &dir) || weir_sync_is_fresh(op->fs->sy, &dir))
+			continue;
+		if (op->pool_asked != dir.id)
+			op->pool_done[3] &= ~(1u << i); /* another level than the last one */
+		if (pool_fresh(op, 3, i, &dir) == WEIR_PENDING)
+			return WEIR_PENDING;
+	}
+	return r;
+}
+
 /* All listings that will be wanted, at the same time. */
 static void
 pool_ask_all(struct weir_op *op, const struct pool_dir *d, unsigned set)
@@ -227,7 +250,7 @@ pool_find(struct weir_op *op, const struct pool_dir *d, unsigned set, const char
 		return *name ? WEIR_E_NAMETOOLONG : WEIR_E_NOENT;
 	if (!op->tries && !is_first_enough)
 		pool_ask_all(op, d, set);
-	for (size_t i = 0; i < d->n && !(is_found && is_first_enough); i++) {
+	for (size_t i = 0; i < d->n && !(is_found && is_first_enough && out->node.type != WEIR_DIR); i++) {
 		if (!d->dir[i] || weir_node_get(op->fs->st, d->dir[i], &dir))
 			continue;
 		/* A first listing that has shown the name already need not end. */
@@ -322,7 +345,7 @@ pool_lookup(struct weir_op *op)
 	struct weir_node row;
 	enum weir_code r;
 
-	if ((r = pool_open(op->fs, fs_in(op->fs, op->ino), &d)))
+	if ((r = pool_open_now(op, op->ino, &d)))
 		return r;
 	if ((w = ns_way(op->fs, d.row.id, op->name))) {
 		if (!(r = weir_node_get(op->fs->st, w->target, &row)))
@@ -513,7 +536,8 @@ pool_readdir(struct weir_op *op)
 	struct weir_attr a;
 	enum weir_code r;
 
-	if ((r = pool_open(op->fs, fs_in(op->fs, op->ino), &d)))
+	r = op->off ? pool_open(op->fs, fs_in(op->fs, op->ino), &d) : pool_open_now(op, op->ino, &d);
+	if (r)
 		return r;
 	if (op->off == 0 && (r = readdir_ask(op, &d))) /* a listing that has begun goes on with what it began with */
 		return r;
@@ -603,7 +627,7 @@ pool_shown_at(struct weir_fs *fs, uint64_t dir, uint64_t *out, size_t max)
 
 		for (size_t p = 0; p < fs->npools; p++)
 			for (size_t i = 0; i < fs->pools[p].n && count < max; i++)
-				if (fs->pools[p].dirs[i] == dir && (out[count] = member_dir(fs, fs->pools[p].node, at)))
+				if (fs->pools[p].dirs[i] == dir && (out[count] = member_dir(fs, fs->pools[p].node, at, NULL)))
 					count++;
 		if ((n.flags & WEIR_N_ROOT) || (size_t)(at - names) < len + 1)
 			break;

@@ -18,6 +18,7 @@ struct pool_dir {			/* one directory of a pool, found out anew by each request *
 	const struct fs_pool *pool;
 	size_t n;			/* members; 0 when it was removed and somebody stands in it */
 	uint64_t dir[WEIR_POOL_MAX];	/* what each of them has of it; 0: nothing */
+	uint64_t near[WEIR_POOL_MAX];	/* the same, or the nearest directory above it */
 	char path[4096];		/* names from the pool's root, with slashes between */
 };
 
@@ -30,7 +31,10 @@ struct pool_name {			/* what a name in it means */
 
 /* pool.c: what is there */
 enum weir_code pool_open(struct weir_fs *, uint64_t node, struct pool_dir *);
-/* Look a name up. set (0 … 2) tells apart the directories one request asks about. is_first_enough: the others are not asked then.
+/* The same for a request, which looks again on members that seem not to have it when what they said has grown old. May park. */
+enum weir_code pool_open_now(struct weir_op *, uint64_t ino, struct pool_dir *);
+/* Look a name up. set (0 … 3) tells apart the directories one request asks about. is_first_enough: the others are not asked once it is
+ * known, except about a directory, which is theirs too.
  * NOENT, PENDING, or why nobody can tell. */
 enum weir_code pool_find(struct weir_op *, const struct pool_dir *, unsigned set, const char *name, bool is_first_enough, struct pool_name *);
 /* May this member's directory be answered for? OK, PENDING, or why not; each is asked once in a request. */

@@ -208,7 +208,7 @@ pool_new(struct weir_op *op)
 	struct pool_name f;
 	enum weir_code r;
 
-	if ((r = pool_open(op->fs, fs_in(op->fs, op->ino), &d)))
+	if ((r = pool_open_now(op, op->ino, &d)))
 		return r;
 	if (ns_way(op->fs, d.row.id, op->name))
 		return WEIR_E_EXIST;
@@ -243,7 +243,7 @@ pool_mkdir(struct weir_op *op)
 	struct pool_name f;
 	enum weir_code r;
 
-	if ((r = pool_open(op->fs, fs_in(op->fs, op->ino), &d)))
+	if ((r = pool_open_now(op, op->ino, &d)))
 		return r;
 	if (ns_way(op->fs, d.row.id, op->name) || (!weir_node_child(op->fs->st, d.row.id, op->name, &row) && (row.flags & WEIR_N_BIND)))
 		return WEIR_E_EXIST;
@@ -286,7 +286,7 @@ find_to_remove(struct weir_op *op, struct pool_dir *d, struct pool_name *f)
 {
 	enum weir_code r;
 
-	if ((r = pool_open(op->fs, fs_in(op->fs, op->ino), d)))
+	if ((r = pool_open_now(op, op->ino, d)))
 		return r;
 	if (ns_way(op->fs, d->row.id, op->name))
 		return WEIR_E_BUSY;

@@ -23,7 +23,7 @@ move_find(struct weir_op *op, struct pool_move *m)
 
 	if (!pool_is(fs, op->ino) || !pool_is(fs, op->ino2))
 		return WEIR_E_XDEV;
-	if ((r = pool_open(fs, fs_in(fs, op->ino), &m->from)) || (r = pool_open(fs, fs_in(fs, op->ino2), &m->to)))
+	if ((r = pool_open_now(op, op->ino, &m->from)) || (r = pool_open_now(op, op->ino2, &m->to)))
 		return r;
 	if (!m->from.pool || !m->to.pool)
 		return WEIR_E_NOENT;
