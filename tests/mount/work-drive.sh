@@ -175,6 +175,24 @@ shows "so does a rename" test -e "$D/archive/moved.txt" -a ! -e "$D/archive/thei
 far_patch "$theirs" '{"trashed":true}'
 shows "and a removal" test ! -e "$D/archive/moved.txt"
 
+# An edit elsewhere after the look and before our own arrives: Drive takes ours over it without a word.
+echo base > "$D/archive/both.txt"
+flushed "a file for both sides arrives"
+both=$(far_field archive/both.txt id)
+faults 'fault_op=upload.update.multipart&stall_next=1&stall_ms=4000'
+before=$(far "$api/_emu/stats" | json "d['faults'].get('stall', 0)")
+echo ours > "$D/archive/both.txt"
+stalled() { [ "$(far "$api/_emu/stats" | json "d['faults'].get('stall', 0)")" != "$before" ]; }
+if wait_for 20 stalled; then pass "an upload is held up"; else fail "an upload is held up" "$(far "$api/_emu/stats")"; fi
+seed "edit?id=$both&text=theirs" > /dev/null
+flushed "everything arrives"
+faults 'fault_op=&stall_ms=0'
+kept() { [ "$(cat "$D"/archive/both*.txt | sort | tr '\n' ' ')" = "ours theirs " ] || [ "$(cat "$D"/archive/both*.txt | sed 's/theirs/theirs\n/' | sort | tr -d '\n')" = ourstheirs ]; }
+if wait_for 20 kept; then pass "both versions are there"; else fail "both versions are there" "$(head -50 "$D"/archive/both*)"; fi
+is "theirs under the name" "$(far "$raw/files/$both?alt=media")" theirs
+rm -f "$D"/archive/both*
+flushed "both go"
+
 # --- a server on a bad day ---
 
 faults 'name_lag_ms=1000&list_lag_ms=1000&after_success_rate=0.05&error_rate=0.02&truncate_rate=0.02&throttle_rate=0.01&oauth_expire_every=50'
