@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Everyday work on a Dropbox: names whose case alone changes, replaced and large files, many small ones at once, changes by others as they happen,
 # and the same through a server that contends, forgets and loses answers. The far side is looked at without weir.
+# weir-test: timeout=600
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/remotes.sh"
 
@@ -127,6 +128,14 @@ far_call files/move_v2 "{\"from_path\":\"/$OWN/archive/theirs.txt\",\"to_path\":
 if wait_for 15 test -e "$D/archive/moved.txt" && wait_for 15 test ! -e "$D/archive/theirs.txt"; then pass "so does a rename"; else fail "so does a rename"; fi
 far_call files/delete_v2 "{\"path\":\"/$OWN/archive/moved.txt\"}" > /dev/null
 if wait_for 15 test ! -e "$D/archive/moved.txt"; then pass "and a removal"; else fail "and a removal"; fi
+
+faults 'cursor_reset_next=1'
+far_write archive/after-reset.txt 1
+if wait_for 20 test -e "$D/archive/after-reset.txt"; then pass "a change shows although the feed has lost its place"; else fail "a change shows although the feed has lost its place"; fi
+faults 'longpoll_backoff_s=2&oauth_expire_next=3'
+far_write archive/after-backoff.txt 1
+if wait_for 20 test -e "$D/archive/after-backoff.txt"; then pass "and although it asks for patience and the token dies"; else fail "and although it asks for patience and the token dies"; fi
+faults 'longpoll_backoff_s=0'
 
 # --- a server on a bad day ---
 
