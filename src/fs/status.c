@@ -156,6 +156,7 @@ struct flush {
 	enum weir_code code;
 	char error[256], path[512];
 	bool is_down;
+	char away[400];			/* which remote, and why */
 };
 
 /* Is the node in the flushed subtree, by either of its places? */
@@ -168,7 +169,7 @@ flush_covers(struct flush *f, uint64_t node)
 static bool
 is_hopeless(const struct weir_journal_row *row, const struct weir_remote_view *v)
 {
-	return row->code && row->attempts && (!weir_code_retry((enum weir_code)row->code) || row->attempts > 6 || v->state != WEIR_REMOTE_UP);
+	return row->code && row->attempts && (!weir_code_retry((enum weir_code)row->code) || row->attempts > 6 || v->state == WEIR_REMOTE_REFUSED);
 }
 
 /* Does it wait for a directory that cannot be made? */
@@ -202,6 +203,8 @@ flush_row(void *arg, const struct weir_journal_row *row)
 	if (!weir_node_get(f->fs->st, row->node, &n) && (n.flags & WEIR_N_CONTENT) && n.parent)
 		f->p.bytes_left += n.size;
 	weir_remote_view(r, &v);
+	if (v.state == WEIR_REMOTE_DOWN || v.state == WEIR_REMOTE_REFUSED)
+		snprintf(f->away, sizeof(f->away), "remote '%s' does not answer%s%s", v.name, v.error[0] ? ": " : "", v.error);
 	if (v.state == WEIR_REMOTE_DOWN || v.state == WEIR_REMOTE_REFUSED)
 		f->is_down = true;
 	if (is_behind_failure(f, row->node, &v)) {
@@ -306,7 +309,7 @@ weir_fs_flush(struct weir_fs *fs, const char *path, bool (*progress)(void *, con
 		else if (!down_since)
 			down_since = weir_now_ms();
 		else if (weir_now_ms() - down_since > 30000)
-			return weir_err_set(err, WEIR_E_DOWN, "a remote does not answer; %llu changes wait in the cache", (unsigned long long)f.p.files_left);
+			return weir_err_set(err, WEIR_E_DOWN, "%s; %llu changes wait in the cache", f.away, (unsigned long long)f.p.files_left);
 		if (fs->is_stopping)
 			return weir_err_set(err, WEIR_E_INTR, "the mount ends");
 		nanosleep(&ts, NULL);
