@@ -203,10 +203,10 @@ flush_row(void *arg, const struct weir_journal_row *row)
 	if (!weir_node_get(f->fs->st, row->node, &n) && (n.flags & WEIR_N_CONTENT) && n.parent)
 		f->p.bytes_left += n.size;
 	weir_remote_view(r, &v);
-	if (v.state == WEIR_REMOTE_DOWN || v.state == WEIR_REMOTE_REFUSED)
-		snprintf(f->away, sizeof(f->away), "remote '%s' does not answer%s%s", v.name, v.error[0] ? ": " : "", v.error);
-	if (v.state == WEIR_REMOTE_DOWN || v.state == WEIR_REMOTE_REFUSED)
+	if (v.state == WEIR_REMOTE_DOWN || v.state == WEIR_REMOTE_REFUSED) {
 		f->is_down = true;
+		snprintf(f->away, sizeof(f->away), "remote '%s' does not answer%s%s", v.name, v.error[0] ? ": " : "", v.error);
+	}
 	if (is_behind_failure(f, row->node, &v)) {
 		f->behind++;
 	} else if (is_hopeless(row, &v)) {
