@@ -161,7 +161,7 @@ struct drive {
 	struct drive_session *sessions;
 	struct drive_export *exports;		/* latest first */
 	int64_t throttle_ms;
-	bool is_hidden_told, is_loop_told;
+	bool is_loop_told;
 };
 
 /* ---- drive_conf.c ---- */
