@@ -32,7 +32,9 @@
 #define RCLONE_KEEP ".weir-keep"	/* in folders, where the storage has none */
 #define RCLONE_TEMP_AGE_NS (24 * 3600 * 1000000000LL)
 #define RCLONE_FRESH_MS 1000		/* reads of parts one after the other look at the folder once a second */
+#define RCLONE_LOOK_MS 250		/* how old a look before a change may be; listings always look */
 #define RCLONE_FRESH 64
+#define RCLONE_PLACES 32
 #define RCLONE_LONG (1u << 20)
 #define RCLONE_COARSE_NS 1000000	/* times coarser than that are looked at twice */
 
@@ -48,6 +50,7 @@ struct rclone {
 	bool is_known, has_move, has_dirs;
 	int64_t precision_ns;		/* of times; 0: not told */
 	char *version;			/* of rclone */
+	pthread_mutex_t places[RCLONE_PLACES];	/* one for the paths of a hash: held while content goes to its place */
 	pthread_mutex_t fresh_lock;
 	struct { uint64_t folder; int64_t ms; } fresh[RCLONE_FRESH];
 };
@@ -95,29 +98,31 @@ rclone_forget(struct rclone *r, const struct weir_ctx *ctx, const char *path, bo
 }
 
 static uint64_t
-fresh_hash(const char *path)
+fresh_hash(const char *path, bool is_dir)
 {
-	const char *slash = strrchr(path, '/');
+	const char *slash = strrchr(path, '/'), *end = is_dir ? path + strlen(path) : slash ? slash : path;
 	uint64_t h = 14695981039346656037u;
 
-	for (const char *p = path; slash && p < slash; p++)
+	for (const char *p = path; p < end; p++)
 		h = (h ^ (unsigned char)*p) * 1099511628211u;
 	return h | 1;
 }
 
-/* Was the folder of this path looked at within the last second? If not, it counts as looked at from now on. */
+/* Was this folder, or the folder of this file, looked at within the last so many ms? If not, it counts as looked at from now on. Where many
+ * files of one folder are changed at once, each look would list it again, and each listing undo the others'. */
 static bool
-fresh_was(struct rclone *r, const char *path)
+fresh_was(struct rclone *r, const char *path, bool is_dir, int64_t within_ms)
 {
-	uint64_t h = fresh_hash(path);
+	uint64_t h = fresh_hash(path, is_dir);
+	size_t i = h / 2 % RCLONE_FRESH;
 	int64_t now = weir_now_ms();
 	bool was;
 
 	pthread_mutex_lock(&r->fresh_lock);
-	was = r->fresh[h / 2 % RCLONE_FRESH].folder == h && now - r->fresh[h / 2 % RCLONE_FRESH].ms < RCLONE_FRESH_MS;
+	was = r->fresh[i].folder == h && now - r->fresh[i].ms < within_ms;
 	if (!was) {
-		r->fresh[h / 2 % RCLONE_FRESH].folder = h;
-		r->fresh[h / 2 % RCLONE_FRESH].ms = now;
+		r->fresh[i].folder = h;
+		r->fresh[i].ms = now;
 	}
 	pthread_mutex_unlock(&r->fresh_lock);
 	return was;
@@ -140,11 +145,20 @@ rclone_stat_own(struct weir_dav *d, const struct weir_ctx *ctx, const char *path
 }
 
 static enum weir_code
+rclone_look_within(struct weir_dav *d, const struct weir_ctx *ctx, const char *path, bool is_dir, int64_t ms, struct weir_err *err)
+{
+	WEIR_AUTO(weir_freep) char *theirs = NULL;
+
+	if (rclone_is_own || (fresh_was(d->own, path, is_dir, ms) && !is_dir))
+		return WEIR_OK;
+	theirs = weir_dav_escape(&d->names, path);
+	return rclone_forget(d->own, ctx, theirs, is_dir, err);
+}
+
+static enum weir_code
 rclone_look(struct weir_dav *d, const struct weir_ctx *ctx, const char *path, bool is_dir, struct weir_err *err)
 {
-	WEIR_AUTO(weir_freep) char *theirs = rclone_is_own ? NULL : weir_dav_escape(&d->names, path);
-
-	return rclone_is_own ? WEIR_OK : rclone_forget(d->own, ctx, theirs, is_dir, err);
+	return rclone_look_within(d, ctx, path, is_dir, RCLONE_LOOK_MS, err);
 }
 
 static int
@@ -399,6 +413,8 @@ rclone_close(struct weir_backend *b)
 		weir_dav_close(&r->dav->base);
 	pthread_rwlock_destroy(&r->lock);
 	pthread_mutex_destroy(&r->fresh_lock);
+	for (size_t i = 0; i < RCLONE_PLACES; i++)
+		pthread_mutex_destroy(&r->places[i]);
 	explicit_bzero(&r->at, sizeof(r->at));
 	weir_secret_free(r->rc_auth);
 	free(r->remote);
@@ -423,6 +439,8 @@ rclone_open(struct weir_backend **out, const struct weir_remote_conf *rc, struct
 	pthread_rwlock_init(&r->lock, &attr);
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&r->fresh_lock, NULL);
+	for (size_t i = 0; i < RCLONE_PLACES; i++)
+		pthread_mutex_init(&r->places[i], NULL);
 	r->remote = weir_xstrdup(remote);
 	if (!code && (!strchr(remote, ':') || *remote == '-'))
 		code = weir_err_set(err, WEIR_E_CONFIG, "remote '%s': 'remote = %s' is no NAME: or NAME:PATH, as 'rclone listremotes' names them",
@@ -558,8 +576,7 @@ rclone_get(struct weir_backend *b, const struct weir_ctx *ctx, const struct weir
 	struct weir_stat now = { 0 };
 	ENTER;
 
-	if (!fresh_was(r, w->path))
-		code = rclone_look(d, ctx, w->path, false, err);
+	code = rclone_look_within(d, ctx, w->path, false, RCLONE_FRESH_MS, err);
 	if (!code)
 		code = weir_dav_op_get(&d->base, ctx, w, off, len, sink, st, err);
 	if (code == WEIR_E_NOENT) {	/* or something failed behind it */
@@ -760,6 +777,7 @@ put_all(struct rclone_put *p, struct weir_stat *out, struct weir_err *err)
 {
 	struct weir_dav *d = p->r->dav;
 	struct weir_stat st = { 0 };
+	pthread_mutex_t *place;
 	bool is_long = !p->temp || p->size > RCLONE_LONG;	/* else the look right before the rename is soon enough */
 	enum weir_code code = is_long ? put_compare(p, err) : WEIR_OK;
 
@@ -767,6 +785,9 @@ put_all(struct rclone_put *p, struct weir_stat *out, struct weir_err *err)
 		code = put_content(p, p->temp ? p->temp : p->w->path, err);
 	if (!code && p->temp && p->w->version != WEIR_ABSENT)
 		code = put_until_new(p, err);
+	/* The server removes, then renames: of two at once, one would find the gap that the other has just made. */
+	place = &p->r->places[fresh_hash(p->w->path, true) / 2 % RCLONE_PLACES];
+	pthread_mutex_lock(place);
 	if (!code && p->temp)
 		code = put_compare(p, err);
 	if (!code && p->temp)
@@ -776,6 +797,7 @@ put_all(struct rclone_put *p, struct weir_stat *out, struct weir_err *err)
 	if (!code)	/* where times are coarse, rclone may still think of them as it sent them */
 		code = p->r->precision_ns >= RCLONE_COARSE_NS ? weir_dav_stat(d, p->ctx, p->w->path, &st, err) :
 		    rclone_stat_own(d, p->ctx, p->w->path, &st, err);
+	pthread_mutex_unlock(place);
 	if (code == WEIR_E_NOENT || (!code && (st.type != WEIR_FILE || (st.size != p->size && st.size != WEIR_SIZE_NONE))))
 		code = weir_err_set(err, WEIR_E_CHANGED, "'%s' was changed by someone else while it was written", p->w->path);
 	if (!code && out)
