@@ -479,6 +479,15 @@ static void
 end(void)
 {
 	stop();
+	for (size_t i = 0; i < told_before; i++) {
+		free(kept[i].id);
+		free(kept[i].parent_id);
+		free(kept[i].path);
+		free(kept[i].name);
+		free(kept[i].version);
+	}
+	memset(kept, 0, sizeof(kept));
+	told_before = 0;
 	weir_conf_free(conf);
 	conf = NULL;
 }
