@@ -54,7 +54,7 @@ init_ask(const struct init *in, const char *question, init_check_fn *check, bool
 		const char *wrong = answer != NULL ? check(in, answer) : NULL;
 
 		if (answer == NULL)
-			weir_say("init: '%s' was not answered; nothing was written", question);
+			weir_say("init: '%s' was not answered; the configuration is as it was", question);
 		else if (wrong != NULL)
 			weir_say("init: '%.100s': %s", is_secret ? "…" : answer, wrong);
 		if (answer == NULL || wrong == NULL)
@@ -199,7 +199,7 @@ init_write(const struct init *in, struct weir_err *err)
 	if (weir_read_file(in->path, INIT_CONF_MAX, &now, &len) < 0 && errno != ENOENT)
 		return weir_err_errno(err, errno, "'%s'", in->path);
 	if (strcmp(now != NULL ? now : "", in->old) != 0)
-		return weir_err_set(err, WEIR_E_CHANGED, "'%s' was changed meanwhile; nothing was written", in->path);
+		return weir_err_set(err, WEIR_E_CHANGED, "'%s' was changed meanwhile; the configuration is as it was", in->path);
 	if (weir_write_file(real != NULL ? real : in->path, text, strlen(text)) < 0)
 		return weir_err_errno(err, errno, "'%s'", in->path);
 	return WEIR_OK;
@@ -351,7 +351,7 @@ init_act(struct init *in, bool without_browser)
 		if (r != WEIR_OK)
 			return init_failed(r, &err);
 		if (!init_yes("Add it to the configuration all the same? (yes, no)")) {
-			weir_say("init: nothing was written");
+			weir_say("init: the configuration is as it was");
 			return WEIR_EXIT_FAILED;
 		}
 	}
