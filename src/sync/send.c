@@ -229,8 +229,10 @@ decide_remove(struct weir_remote *r, struct send_job *j)
 	j->op = SEND_REMOVE;
 	if (n->flags & WEIR_N_DOUBT)
 		return DECIDE_START;
+	/* What was removed with it goes first. Something that still has its name in there came from elsewhere: the storage will say that it is not empty,
+	 * and that undoes the removal. */
 	if (n->type == WEIR_DIR)
-		return weir_node_has_remote_child(r->sy->st, n->id) ? DECIDE_LATER : DECIDE_START;
+		return weir_node_has_remote_child(r->sy->st, n->id) && !weir_node_has_child(r->sy->st, n->id) ? DECIDE_LATER : DECIDE_START;
 	/* Somebody has its name already and is not there yet: that one will be a new revision. */
 	if (n->type == WEIR_FILE && !weir_node_child(r->sy->st, n->rparent, n->rname, &taker) && taker.type == WEIR_FILE && !taker.rparent &&
 	    !weir_sync_is_sending(r, taker.id))

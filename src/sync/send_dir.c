@@ -151,7 +151,7 @@ undo(struct move *m, const char *what, struct weir_err *err)
 		if (taken == WEIR_E_NOENT) {
 			n.parent = n.rparent;
 			snprintf(n.name, sizeof(n.name), "%.255s", n.rname);
-			n.listed_ms = 0;
+			n.listed_ms = n.listed_ms ? 1 : 0;
 		} else if (n.type == WEIR_DIR || !n.parent) {
 			n.rparent = 0; /* forgotten here; the listing below brings what is there */
 			n.rsize = 0;

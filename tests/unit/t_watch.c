@@ -680,6 +680,24 @@ a_directory_that_goes_elsewhere_loses_nothing_unsent(void)
 }
 
 static void
+something_new_in_a_directory_removed_here_brings_it_back(void)
+{
+	struct weir_op op = { .kind = WEIR_OP_UNLINK, .name = "g" };
+
+	fresh(WEIR_CAP_WAITS);
+	op.ino = ino_of("d");
+	there_put("d/theirs", "theirs");
+	CU_ASSERT_EQUAL(call(&op), WEIR_OK);
+	op = (struct weir_op){ .kind = WEIR_OP_RMDIR, .ino = base, .name = "d" };
+	CU_ASSERT_EQUAL(call(&op), WEIR_OK);
+	say_path("d/theirs"); /* the watch sees it before the removal is sent, or after */
+	CU_ASSERT(WITHIN(8000, holds("d/theirs", "theirs")));
+	CU_ASSERT(there_holds("d/theirs", "theirs"));
+	CU_ASSERT(WITHIN(8000, access(at("d/g"), F_OK) != 0 && !ino_of("d/g")));
+	end();
+}
+
+static void
 a_dead_cursor_means_look_everywhere(void)
 {
 	uint64_t f;
@@ -943,6 +961,7 @@ main(void)
 	CU_ADD_TEST(s, a_rename_elsewhere_keeps_what_is_here);
 	CU_ADD_TEST(s, what_is_unsent_goes_along);
 	CU_ADD_TEST(s, a_directory_that_goes_elsewhere_loses_nothing_unsent);
+	CU_ADD_TEST(s, something_new_in_a_directory_removed_here_brings_it_back);
 	CU_ADD_TEST(s, a_dead_cursor_means_look_everywhere);
 	CU_ADD_TEST(s, changes_while_weir_was_away_are_seen);
 	CU_ADD_TEST(s, news_during_a_listing_is_not_lost);
