@@ -332,9 +332,9 @@ get_export(struct drive *d, const struct weir_ctx *ctx, struct get *g, struct we
 	return g->to->write(g->to, data + g->off, g->len < len - g->off ? (size_t)g->len : (size_t)(len - g->off));
 }
 
-/* The object to read: by id, wherever it is by now; by path when that is all there is, or when the id is no more. */
+/* The object to read: by id, wherever it is by now; by path when that is all there is, or when the id is no more. max_age_ms: of what is known of it. */
 static enum weir_code
-get_item(struct drive *d, const struct weir_ctx *ctx, const struct weir_where *w, struct drive_item *it, struct weir_err *err)
+get_item(struct drive *d, const struct weir_ctx *ctx, const struct weir_where *w, int64_t max_age_ms, struct drive_item *it, struct weir_err *err)
 {
 	WEIR_AUTO(weir_freep) char *target = w->id == NULL ? NULL : weir_drive_id_target(w->id);
 	enum weir_code r = WEIR_E_NOENT;
@@ -343,7 +343,7 @@ get_item(struct drive *d, const struct weir_ctx *ctx, const struct weir_where *w
 	if (w->path[0] == '\0')
 		return weir_err_set(err, WEIR_E_ISDIR, "the root is a directory");
 	if (target != NULL)
-		r = weir_drive_head(d, ctx, target, w->path, READ_HEAD_MS, &it->f, err);
+		r = weir_drive_head(d, ctx, target, w->path, max_age_ms, &it->f, err);
 	return r == WEIR_E_NOENT ? weir_drive_find(d, ctx, w, it, err) : r;
 }
 
@@ -359,7 +359,8 @@ weir_drive_get(struct weir_backend *be, const struct weir_ctx *ctx, const struct
 
 	if (st != NULL)
 		*st = (struct weir_stat){ 0 };
-	r = get_item(d, ctx, w, &it, err);
+	/* Who reads nothing may want to know of which version the bytes are that came before: that is only seen now. */
+	r = get_item(d, ctx, w, len == 0 ? -1 : READ_HEAD_MS, &it, err);
 	if (r == WEIR_OK && weir_drive_is_folder(weir_drive_content(&it)))
 		r = weir_err_set(err, WEIR_E_ISDIR, "'%s' is a folder", w->path);
 	if (r == WEIR_OK)
@@ -383,6 +384,8 @@ weir_drive_get(struct weir_backend *be, const struct weir_ctx *ctx, const struct
 		r = get_media(d, ctx, &g, err);
 	}
 	weir_digest_free(g.md5);
+	if (r != WEIR_OK)	/* the next one looks anew */
+		weir_drive_head_forget(d, g.f->id);
 	if (r != WEIR_OK && st != NULL)
 		weir_stat_free(st);
 	return r;

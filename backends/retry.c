@@ -444,12 +444,15 @@ get_write(struct weir_sink *sink, const void *data, size_t len)
 	return r;
 }
 
-/* The last byte came, though the transfer ended badly. */
+/* The last byte came, though the transfer ended badly. Where only the end tells of which version the bytes are, that is not enough: the
+ * repeat asks for no more bytes, and is told. */
 static bool
 get_is_whole(const struct get_guard *g)
 {
 	const struct weir_call *c = g->run->call;
 
+	if (weir_backend_caps(&g->run->r->layer.base) & WEIR_CAP_LATE_CHANGED)
+		return false;
 	return !g->run->is_final && g->done > 0 && (g->done == c->len || (g->size != 0 && g->size != WEIR_SIZE_NONE && c->off + g->done == g->size));
 }
 

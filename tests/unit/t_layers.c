@@ -538,6 +538,23 @@ get_never_mixes_two_versions(void)
 	weir_backend_close(b);
 }
 
+/* The last byte came, and the error after it: the look that was to tell of which version it is failed. */
+static void
+what_only_the_end_tells_is_asked_again(void)
+{
+	for (int changes = 0; changes < 2; changes++) {
+		struct weir_backend *b = stack("get:NET:1:lost", "0123456789abcdefghij");
+		struct meddler m = {.text.sink.write = changes ? meddle : text_write, .text.buf = WEIR_BUF(100), .m = mem_of(b)};
+
+		atomic_fetch_or(&weir_backend_bottom(b)->caps, WEIR_CAP_LATE_CHANGED);
+		CU_ASSERT_EQUAL(b->ops->get(b, NULL, &any, 0, 20, &m.text.sink, NULL, NULL), changes ? WEIR_E_CHANGED : WEIR_OK);
+		CU_ASSERT_EQUAL(mem_of(b)->calls[WEIR_OP_GET], 2);
+		CU_ASSERT_STRING_EQUAL(weir_buf_str(&m.text.buf), "0123456789abcdefghij");
+		weir_buf_free(&m.text.buf);
+		weir_backend_close(b);
+	}
+}
+
 static void
 a_sinks_own_error_is_not_repeated(void)
 {
@@ -683,6 +700,7 @@ main(void)
 	CU_ADD_TEST(s, cancel_ends_a_wait);
 	CU_ADD_TEST(s, get_goes_on_where_it_stopped);
 	CU_ADD_TEST(s, get_never_mixes_two_versions);
+	CU_ADD_TEST(s, what_only_the_end_tells_is_asked_again);
 	CU_ADD_TEST(s, a_sinks_own_error_is_not_repeated);
 	CU_ADD_TEST(s, our_own_put_is_recognised_after_a_lost_answer);
 	CU_ADD_TEST(s, a_colleagues_file_is_not_taken_for_ours);
