@@ -72,6 +72,47 @@ watch_forget(struct drive *d, const char *id)
 	pthread_mutex_unlock(&d->lock);
 }
 
+/* made: "PARENT/name". */
+static bool
+watch_is_at(const char *made, const char *parent, const char *shown)
+{
+	size_t n = parent != NULL ? strlen(parent) : 0;
+
+	return parent == NULL || (strncmp(made, parent, n) == 0 && made[n] == '/' && shown != NULL && strcmp(made + n + 1, shown) == 0);
+}
+
+/* What we did ourselves outweighs listings for a while, since these are late. News that say otherwise may be late too, or of what somebody did after
+ * us: the object itself knows. */
+static enum weir_code
+watch_doubt(struct drive *d, const struct weir_ctx *ctx, const struct drive_change *x, struct weir_err *err)
+{
+	WEIR_AUTO(weir_freep) char *gone = NULL, *made = NULL, *shown = NULL;
+	struct drive_file now = { 0 };
+	enum weir_code r;
+
+	if (!x->has_file || x->is_removed || x->file.is_trashed)
+		return WEIR_OK;
+	shown = weir_drive_name_of(d->formats, &x->file);
+	pthread_mutex_lock(&d->lock);
+	gone = weir_drive_map_get(&d->gone, x->id, INT64_MAX);
+	made = weir_drive_map_key_of(&d->made, x->id, INT64_MAX);
+	pthread_mutex_unlock(&d->lock);
+	if (gone == NULL && (made == NULL || watch_is_at(made, x->file.parent, shown)))
+		return WEIR_OK;
+	r = weir_drive_file_get(d, ctx, x->id, shown != NULL ? shown : x->id, &now, err);
+	if (r != WEIR_OK)
+		return r == WEIR_E_NOENT || r == WEIR_E_ACCES ? WEIR_OK : r;
+	free(shown);
+	shown = weir_drive_name_of(d->formats, &now);
+	pthread_mutex_lock(&d->lock);
+	weir_drive_map_drop(&d->gone, x->id);
+	if (made != NULL && !watch_is_at(made, now.parent, shown))
+		weir_drive_map_drop(&d->made, made);
+	pthread_mutex_unlock(&d->lock);
+	weir_drive_file_free(&now);
+	return WEIR_OK;
+}
+
 static bool
 watch_is_root(struct drive *d, const char *parent)
 {
@@ -134,8 +175,11 @@ weir_drive_watch(struct weir_backend *be, const struct weir_ctx *ctx, char **cur
 		struct drive_changes c = { 0 };
 
 		r = i < WATCH_PAGES_MAX ? watch_page(d, ctx, token, &c, err) : WEIR_E_STALE;
-		for (size_t k = 0; r == WEIR_OK && k < c.n; k++)
-			r = watch_tell(d, &c.v[k], fn, arg, err);
+		for (size_t k = 0; r == WEIR_OK && k < c.n; k++) {
+			r = watch_doubt(d, ctx, &c.v[k], err);
+			if (r == WEIR_OK)
+				r = watch_tell(d, &c.v[k], fn, arg, err);
+		}
 		free(token);
 		token = WEIR_STEAL(c.next);
 		if (c.start != NULL) {
