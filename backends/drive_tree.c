@@ -39,6 +39,8 @@ mkdir_make(struct drive *d, const struct weir_ctx *ctx, const struct weir_where 
 		r = weir_drive_file_get(d, ctx, id, w->path, &it->f, err);
 	if (r == WEIR_OK && it->f.is_trashed)
 		r = weir_err_set(err, WEIR_E_NOENT, "the folder of '%s' is in the trash", w->path);
+	if (r == WEIR_OK && !weir_drive_is_folder(&it->f))	/* it was meant for a file of this name, and that one has arrived */
+		r = weir_err_set(err, WEIR_E_EXIST, "'%s' exists", w->path);
 	if (r == WEIR_OK)
 		weir_drive_note_made(d, parent, leaf, id);
 	if (r == WEIR_OK || (!weir_code_retry(r) && r != WEIR_E_CANCELED))
@@ -307,8 +309,11 @@ move_replaced(struct move *m, struct weir_err *err)
 	if (m->old.f.id == NULL)
 		return WEIR_OK;
 	r = remove_to_trash(m->d, m->ctx, &m->old, m->to->version, m->to->path, err);
-	if (r != WEIR_E_CHANGED || m->it.f.parent == NULL)
-		return r == WEIR_E_NOENT ? WEIR_OK : r;
+	if (r == WEIR_OK || r == WEIR_E_NOENT)
+		return WEIR_OK;
+	/* What passes is repeated and finds the move done. What does not (another version, somebody else's file) ends it. */
+	if (weir_code_retry(r) || r == WEIR_E_CANCELED || r == WEIR_E_AUTH || m->it.f.parent == NULL)
+		return r;
 	back.it.f = m->it.f;
 	back.it.f.parent = m->parent;
 	if (move_send(&back, m->it.f.parent, m->it.f.name, &now, NULL) != WEIR_OK)
@@ -318,7 +323,7 @@ move_replaced(struct move *m, struct weir_err *err)
 	pthread_mutex_lock(&m->d->lock);
 	weir_drive_map_drop_value(&m->d->made, m->it.f.id);
 	pthread_mutex_unlock(&m->d->lock);
-	return WEIR_E_CHANGED;
+	return r;
 }
 
 /* It is there already. Was what it replaces left behind? */
@@ -429,8 +434,6 @@ copy_send(struct drive *d, const struct weir_ctx *ctx, const struct drive_file *
 		weir_drive_trash(d, ctx, id, true, NULL, path, NULL);
 		r = weir_err_set(err, WEIR_E_CHANGED, "'%s' changed while it was copied", path);
 	}
-	if (r == WEIR_OK || (!weir_code_retry(r) && r != WEIR_E_CANCELED))
-		weir_drive_id_done(d, parent, leaf);
 	return r;
 }
 
@@ -443,6 +446,7 @@ weir_drive_copy(struct weir_backend *be, const struct weir_ctx *ctx, const struc
 	WEIR_AUTO(weir_freep) char *parent = NULL;
 	const char *leaf;
 	char *busy;
+	bool is_sent;
 	enum weir_code r = weir_drive_find(d, ctx, from, &it, err);
 
 	if (r == WEIR_OK)
@@ -459,7 +463,8 @@ weir_drive_copy(struct weir_backend *be, const struct weir_ctx *ctx, const struc
 	r = target_look(d, ctx, to, parent, leaf, NULL, true, &old, err);
 	if (r == WEIR_OK && old.f.id == NULL && to->version != NULL && to->version != WEIR_ABSENT)
 		r = weir_err_set(err, WEIR_E_CHANGED, "'%s' was removed meanwhile", to->path);
-	if (r == WEIR_OK)
+	is_sent = r == WEIR_OK;
+	if (is_sent)
 		r = copy_send(d, ctx, weir_drive_content(&it), parent, leaf, from->path, &made.f, err);
 	if (r == WEIR_OK && old.f.id != NULL)
 		r = remove_to_trash(d, ctx, &old, to->version, to->path, err);
@@ -467,6 +472,9 @@ weir_drive_copy(struct weir_backend *be, const struct weir_ctx *ctx, const struc
 		weir_drive_trash(d, ctx, made.f.id, true, NULL, to->path, NULL);
 	if (r == WEIR_OK)
 		weir_drive_note_made(d, parent, leaf, made.f.id);
+	/* Only now: a repeat that has but the replaced one to remove must not copy again. */
+	if (is_sent && (r == WEIR_OK || (!weir_code_retry(r) && r != WEIR_E_CANCELED)))
+		weir_drive_id_done(d, parent, leaf);
 	weir_drive_leave(d, busy);
 	if (r == WEIR_OK && st != NULL)
 		weir_drive_stat_of(d, &made, st);

@@ -185,7 +185,7 @@ session_put(struct drive *d, const struct weir_ctx *ctx, const char *session, co
 		return r == WEIR_E_AUTH ? r : weir_err_wrap(err, r, "upload '%s'", path);
 	if (resp.status == 308) {
 		k->at = weir_drive_range_kept(weir_http_header(&resp, "Range", v, sizeof(v)));
-		return WEIR_OK;
+		return k->at <= total ? WEIR_OK : weir_err_set(err, WEIR_E_NOENT, "upload '%s': Drive has more of it than there is", path);
 	}
 	if (resp.status != 200 && resp.status != 201) {
 		r = weir_drive_fail(d, &resp, "upload", path, err);
