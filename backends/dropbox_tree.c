@@ -281,14 +281,31 @@ tree_aside_path(const struct tree_pair *p)
 	return v != NULL && v != WEIR_ABSENT ? tree_beside(p->to_at, TREE_ASIDE, v) : NULL;
 }
 
-static void
-tree_drop_aside(struct tree_pair *p)
+/* It is everybody's to see until it is gone: an error that passes is told, and the repeat finds the move done and comes here again. Others
+ * are not: the move itself is done. */
+static enum weir_code
+tree_drop(struct tree_pair *p, const char *aside, const char *rev, struct weir_err *err)
+{
+	struct weir_err why = { 0 };
+	enum weir_code r = tree_delete(p->s, p->ctx, aside, rev, p->to->path, &why);
+
+	if (!p->is_move || !(weir_code_retry(r) || r == WEIR_E_CANCELED))
+		return WEIR_OK;
+	if (err != NULL)
+		*err = why;
+	return r;
+}
+
+static enum weir_code
+tree_drop_aside(struct tree_pair *p, struct weir_err *err)
 {
 	WEIR_AUTO(weir_freep) char *aside = tree_aside_path(p);
 	WEIR_AUTO(weir_stat_free) struct weir_stat st = { 0 };
+	enum weir_code r = aside != NULL ? weir_dropbox_look(p->s, p->ctx, aside, p->to->path, &st, NULL, err) : WEIR_E_NOENT;
 
-	if (aside != NULL && weir_dropbox_look(p->s, p->ctx, aside, p->to->path, &st, NULL, NULL) == WEIR_OK && st.type == WEIR_FILE)
-		tree_delete(p->s, p->ctx, aside, st.version, p->to->path, NULL);
+	if (r == WEIR_OK)
+		return st.type == WEIR_FILE ? tree_drop(p, aside, st.version, err) : WEIR_OK;
+	return weir_code_retry(r) || r == WEIR_E_CANCELED ? r : WEIR_OK;
 }
 
 /* The source is gone. Is the target what it was to become? */
@@ -305,9 +322,10 @@ tree_is_done(struct tree_pair *p, struct weir_stat *st, struct weir_err *err)
 		return r;
 	if (!yes)
 		return weir_err_set(err, WEIR_E_NOENT, "'%s' is gone from the server", p->from->path);
-	tree_drop_aside(p);
-	tree_give(&there, st);
-	return WEIR_OK;
+	r = tree_drop_aside(p, err);
+	if (r == WEIR_OK)
+		tree_give(&there, st);
+	return r;
 }
 
 /* ---- replacing ---- */
@@ -366,9 +384,7 @@ tree_replace(struct tree_pair *p, struct weir_stat *st, struct weir_err *err)
 	r = tree_relocate(p, p->is_move, p->from_now, p->to_at, st, err);
 	if (r != WEIR_OK)
 		r = tree_second_failed(p, aside, r, st);
-	if (r == WEIR_OK)
-		tree_delete(p->s, p->ctx, aside, put.version, p->to->path, NULL);
-	return r;
+	return r == WEIR_OK ? tree_drop(p, aside, put.version, err) : r;
 }
 
 /* ---- only case differs ---- */
@@ -403,8 +419,11 @@ static enum weir_code
 tree_move_in_place(struct tree_pair *p, struct weir_stat *st, struct weir_err *err)
 {
 	if (p->source.path != NULL && strcmp(p->source.path, weir_dropbox_leaf(p->to->path)) == 0) {
-		tree_give(&p->source, st);
-		return WEIR_OK;
+		enum weir_code r = tree_drop_aside(p, err);
+
+		if (r == WEIR_OK)
+			tree_give(&p->source, st);
+		return r;
 	}
 	return tree_recase(p, st, err);
 }
