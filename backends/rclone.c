@@ -30,7 +30,7 @@
 #define RCLONE_WRITE_STALL_MS 600000	/* what cannot be streamed there is sent after the last byte has come here */
 #define RCLONE_TEMP ".weir-upload-"
 #define RCLONE_KEEP ".weir-keep"	/* in folders, where the storage has none */
-#define RCLONE_TEMP_AGE_NS (24 * 3600 * 1000000000LL)
+#define RCLONE_TEMP_AGE_S (24 * 3600)
 #define RCLONE_FRESH_MS 1000		/* reads of parts one after the other look at the folder once a second */
 #define RCLONE_LOOK_MS 250		/* how old a look before a change may be; listings always look */
 #define RCLONE_FRESH 64
@@ -182,20 +182,6 @@ static const struct weir_dav_dialect rclone_dialect = {
 
 /* ---- an rclone to talk to ---- */
 
-static char *
-rclone_basic(const struct weir_rclone_at *at)
-{
-	char plain[128], coded[192];
-	char *s;
-
-	snprintf(plain, sizeof(plain), "%s:%s", at->user, at->password);
-	weir_base64(plain, strlen(plain), coded);
-	s = weir_xasprintf("Authorization: Basic %s", coded);
-	explicit_bzero(plain, sizeof(plain));
-	explicit_bzero(coded, sizeof(coded));
-	return s;
-}
-
 /* The password must be asked for: an rclone that serves everybody on this host is none for us. */
 static enum weir_code
 rclone_is_closed(struct rclone *r, struct weir_err *err)
@@ -274,7 +260,7 @@ rclone_start(struct rclone *r, const struct weir_ctx *ctx, struct weir_err *err)
 		return code;
 	}
 	weir_secret_free(r->rc_auth);
-	r->rc_auth = rclone_basic(&r->at);
+	r->rc_auth = weir_rclone_basic(&r->at);
 	weir_secret_free(d->auth);
 	d->auth = weir_xstrdup(r->rc_auth);
 	free(d->origin);
@@ -445,6 +431,9 @@ rclone_open(struct weir_backend **out, const struct weir_remote_conf *rc, struct
 	if (!code && (!strchr(remote, ':') || *remote == '-'))
 		code = weir_err_set(err, WEIR_E_CONFIG, "remote '%s': 'remote = %s' is no NAME: or NAME:PATH, as 'rclone listremotes' names them",
 		    rc->name, remote);
+	if (!code && weir_rclone_remote_has_secret(remote))
+		code = weir_err_set(err, WEIR_E_CONFIG, "remote '%s': 'remote' holds a secret, which everybody on this host could read while rclone runs; "
+		    "put it into a section of rclone.conf", rc->name);
 	if (!code)
 		code = rclone_open_dav(r, rc, http, err);
 	if (code) {
@@ -528,6 +517,19 @@ rclone_is_hidden(const char *name)
 	return strncmp(name, RCLONE_TEMP, strlen(RCLONE_TEMP)) == 0 || strcmp(name, RCLONE_KEEP) == 0;
 }
 
+/* ".weir-upload-" and 8 hex digits of when it was begun: its mtime may be that of the file it is to become. */
+static bool
+rclone_is_stale(const char *name)
+{
+	unsigned char raw[4];
+	int64_t at;
+
+	if (strlen(name) < strlen(RCLONE_TEMP) + 8 || weir_unhex(name + strlen(RCLONE_TEMP), 8, raw) < 0)
+		return false;
+	at = (int64_t)raw[0] << 24 | (int64_t)raw[1] << 16 | (int64_t)raw[2] << 8 | raw[3];
+	return at < weir_wall_ns() / 1000000000 - RCLONE_TEMP_AGE_S;
+}
+
 static enum weir_code
 rclone_entry(void *arg, const struct weir_stat *st, struct weir_err *err)
 {
@@ -535,8 +537,7 @@ rclone_entry(void *arg, const struct weir_stat *st, struct weir_err *err)
 
 	if (!rclone_is_hidden(st->path))
 		return l->fn(l->arg, st, err);
-	if (strcmp(st->path, RCLONE_KEEP) != 0 && st->mtime_ns != WEIR_TIME_NONE && st->mtime_ns < weir_wall_ns() - RCLONE_TEMP_AGE_NS &&
-	    l->nstale < WEIR_LEN(l->stale))
+	if (l->nstale < WEIR_LEN(l->stale) && rclone_is_stale(st->path))
 		l->stale[l->nstale++] = weir_xstrdup(st->path);
 	return WEIR_OK;
 }
@@ -827,7 +828,8 @@ rclone_put(struct weir_backend *b, const struct weir_ctx *ctx, const struct weir
 		p.r = r;
 		weir_random_hex(hex, sizeof(hex) - 1);
 		if (r->has_move)
-			p.temp = weir_xasprintf("%s%s" RCLONE_TEMP "%s", parent, *parent ? "/" : "", hex);
+			p.temp = weir_xasprintf("%s%s" RCLONE_TEMP "%08x%s", parent, *parent ? "/" : "", (unsigned)(weir_wall_ns() / 1000000000),
+			    hex);
 		code = put_all(&p, st, err);
 		free(p.temp);
 	}

@@ -30,6 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../src/util/text.h"
 #include "../src/util/util.h"
 
 #define CHILD_START_MS 30000
@@ -654,4 +655,18 @@ weir_rclone_child_up(struct weir_rclone_child *c, const struct weir_cancel *canc
 		*at = c->at;
 	pthread_mutex_unlock(&c->lock);
 	return r;
+}
+
+char *
+weir_rclone_basic(const struct weir_rclone_at *at)
+{
+	char plain[128], coded[192];
+	char *s;
+
+	snprintf(plain, sizeof(plain), "%s:%s", at->user, at->password);
+	weir_base64(plain, strlen(plain), coded);
+	s = weir_xasprintf("Authorization: Basic %s", coded);
+	explicit_bzero(plain, sizeof(plain));
+	explicit_bzero(coded, sizeof(coded));
+	return s;
 }

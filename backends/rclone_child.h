@@ -41,5 +41,7 @@ char *weir_rclone_line(char *line, bool *is_error);
 int weir_rclone_line_port(const char *line, const char *before);
 /* What an rclone that ended before it listened means. */
 enum weir_code weir_rclone_start_code(const char *words);
+/* "Authorization: Basic …" for it; owned, weir_secret_free(). */
+char *weir_rclone_basic(const struct weir_rclone_at *);
 
 #endif

@@ -238,6 +238,32 @@ weir_rclone_ini_is_secret(const char *key)
 	return false;
 }
 
+/* env_auth=true, key_file=… and their like sound secret and are not. */
+static bool
+remote_is_plain(const char *key, const char *value)
+{
+	static const char *const ends[] = { "_file", "_url", "_command", "_path" };
+	size_t n = strlen(key), v = strcspn(value, ",:");
+
+	for (size_t i = 0; i < WEIR_LEN(ends); i++)
+		if (n > strlen(ends[i]) && strcmp(key + n - strlen(ends[i]), ends[i]) == 0)
+			return true;
+	return v == 0 || (v == 4 && strncmp(value, "true", 4) == 0) || (v == 5 && strncmp(value, "false", 5) == 0);
+}
+
+/* ":s3,access_key_id=…,secret_access_key=…:bucket" would stand on rclone's command line. */
+bool
+weir_rclone_remote_has_secret(const char *remote)
+{
+	for (const char *p = strchr(remote, ','); p; p = strchr(p + 1, ',')) {
+		WEIR_AUTO(weir_freep) char *key = weir_xstrndup(p + 1, strcspn(p + 1, "=,:"));
+
+		if (p[1 + strlen(key)] == '=' && weir_rclone_ini_is_secret(key) && !remote_is_plain(key, p + strlen(key) + 2))
+			return true;
+	}
+	return false;
+}
+
 /* ---- obscured passwords ---- */
 
 static const unsigned char reveal_key[32] = {

@@ -23,6 +23,8 @@ const struct weir_rclone_section *weir_rclone_ini_section(const struct weir_rclo
 const char *weir_rclone_ini_get(const struct weir_rclone_section *, const char *key);	/* NULL: not there, or empty */
 /* Is it something nobody should see: a password, a token, a key? */
 bool weir_rclone_ini_is_secret(const char *key);
+/* Does NAME:PATH, or a connection string (":s3,key=value:bucket"), hold a secret? It would stand on a command line. */
+bool weir_rclone_remote_has_secret(const char *remote);
 
 /* What `rclone obscure` hides (fs/config/obscure of rclone): AES-256-CTR under a key that everybody knows, the IV first, in base64url
  * without padding. Owned, weir_secret_free(). PROTO when it is not such a text. */

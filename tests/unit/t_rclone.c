@@ -173,6 +173,11 @@ no_secret_is_told_apart_by_chance(void)
 		CU_ASSERT_TRUE(weir_rclone_ini_is_secret(secret[i]));
 	for (size_t i = 0; i < WEIR_LEN(open); i++)
 		CU_ASSERT_FALSE(weir_rclone_ini_is_secret(open[i]));
+	CU_ASSERT_TRUE(weir_rclone_remote_has_secret(":s3,provider=AWS,secret_access_key=abc:bucket"));
+	CU_ASSERT_TRUE(weir_rclone_remote_has_secret("far,pass=abc:folder"));
+	CU_ASSERT_FALSE(weir_rclone_remote_has_secret(":s3,env_auth=true,shared_credentials_file=/a/b:bucket"));
+	CU_ASSERT_FALSE(weir_rclone_remote_has_secret("far:a, b/pass,word"));
+	CU_ASSERT_FALSE(weir_rclone_remote_has_secret(":memory:bucket"));
 }
 
 /* A program in rclone's place that ends at once: its last words, and no second start before the pause is over. */
