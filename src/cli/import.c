@@ -113,7 +113,7 @@ import_undo(struct import *m)
 {
 	for (size_t i = 0; i < m->nmade; i++)
 		secret_remove(m->made[i]);
-	if (m->temp != NULL)
+	if (m->temp != NULL && !m->is_dry)
 		unlink(m->temp);
 }
 
@@ -427,6 +427,22 @@ import_tell(const struct import *m)
 		printf("not imported: %s\n", m->im.refused[i]);
 }
 
+/* Somebody may have edited it meanwhile: then theirs stays. */
+static enum weir_code
+import_place(struct import *m, struct weir_err *err)
+{
+	WEIR_AUTO(weir_secret_freep) char *now = NULL;
+	size_t n;
+
+	if (weir_read_file(m->path, IMPORT_MAX, &now, &n) < 0 && errno != ENOENT)
+		return weir_err_errno(err, errno, "'%s'", m->path);
+	if (strcmp(now != NULL ? now : "", m->have) != 0)
+		return weir_err_set(err, WEIR_E_CHANGED, "'%s' was edited meanwhile", m->path);
+	if (chmod(m->temp, m->mode) < 0 || rename(m->temp, m->path) < 0)
+		return weir_err_errno(err, errno, "'%s'", m->path);
+	return WEIR_OK;
+}
+
 static enum weir_code
 import_do(struct import *m, struct weir_err *err)
 {
@@ -434,8 +450,8 @@ import_do(struct import *m, struct weir_err *err)
 
 	if (r == WEIR_OK)
 		r = import_check(m, err);
-	if (r == WEIR_OK && !m->is_dry && (chmod(m->temp, m->mode) < 0 || rename(m->temp, m->path) < 0))
-		r = weir_err_errno(err, errno, "'%s'", m->path);
+	if (r == WEIR_OK && !m->is_dry)
+		r = import_place(m, err);
 	if (r != WEIR_OK)
 		import_undo(m);
 	return r;

@@ -59,7 +59,7 @@ store_expiry(const json_t *o, int64_t now_s)
 		return ns == INT64_MIN || ns < 0 ? 0 : ns / 1000000000;
 	}
 	if (json_is_number(in))
-		s = (int64_t)json_number_value(in);
+		s = json_number_value(in) > 0 && json_number_value(in) < INT32_MAX ? (int64_t)json_number_value(in) : 0;
 	else if (json_is_string(in))
 		s = strtoll(json_string_value(in), NULL, 10);
 	else if (json_object_get(o, "refresh_token") != NULL && now_s == 0)

@@ -257,6 +257,7 @@ both_shapes_of_json_are_imported(void)
 	CU_ASSERT(strcmp(t.access, "b") == 0 && strcmp(t.refresh, "r2") == 0 && t.expires_s == 1700000000);
 	CU_ASSERT(is_private(file));
 	CU_ASSERT_EQUAL(weir_oauth_import(file, "{\"access_token\":\"only\"}", NULL), WEIR_E_PROTO);
+	CU_ASSERT_EQUAL(weir_oauth_import(file, "{\"access_token\":\"b\",\"refresh_token\":\"r2\",\"expires_in\":1e300}", NULL), WEIR_OK);
 	CU_ASSERT_EQUAL(weir_oauth_import(file, "[1]", NULL), WEIR_E_PROTO);
 	CU_ASSERT_EQUAL(weir_oauth_import(file, "{\"access_token\":\"a\\r\\nX: y\",\"refresh_token\":\"\"}", NULL), WEIR_E_PROTO);
 	CU_ASSERT_EQUAL(weir_oauth_load(file, &t, NULL), WEIR_OK);
