@@ -131,7 +131,11 @@ void weir_sign_in_clear(struct weir_sign_in *);
  * KEY_file then names. */
 struct weir_ask { const char *key, *question; bool is_optional, is_secret; };
 
-struct weir_usage { uint64_t used, total; bool has_used, has_total; };
+struct weir_usage {
+	uint64_t used, total;
+	bool has_used, has_total;
+	char account[160];		/* whose figure it is, the same text for every remote of one account ("" : this remote's own) */
+};
 
 struct weir_backend;
 typedef enum weir_code weir_list_fn(void *arg, const struct weir_stat *, struct weir_err *);

@@ -594,6 +594,8 @@ weir_dav_op_quota(struct weir_backend *b, const struct weir_ctx *ctx, struct wei
 	if (r)
 		return r;
 	memset(u, 0, sizeof(*u));
+	if (d->is_nextcloud && d->user != NULL) /* what it says of any folder is part of one person's space */
+		snprintf(u->account, sizeof(u->account), "%s %s", d->origin, d->user);
 	if (it.quota_used >= 0) {
 		u->has_used = true;
 		u->used = (uint64_t)it.quota_used;

@@ -109,7 +109,8 @@ drive_fingerprint(struct weir_backend *be)
 {
 	const struct drive *d = (const struct drive *)be;
 
-	return weir_xasprintf("drive %s %s%s%s", d->api_url, d->root_kind == DRIVE_ROOT_SHARED ? "shared-with-me" : d->shared_drive != NULL ?
+	/* Which account it is, only a signed-in request could tell (the core asks, by quota()); two sign-ins of one configuration have two names. */
+	return weir_xasprintf("drive %s as %s %s%s%s", d->api_url, d->name, d->root_kind == DRIVE_ROOT_SHARED ? "shared-with-me" : d->shared_drive != NULL ?
 	    "shared-drive " : "my-drive", d->shared_drive != NULL ? d->shared_drive : "", d->root_folder != NULL ? d->root_folder : "");
 }
 

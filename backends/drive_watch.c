@@ -201,19 +201,21 @@ enum weir_code
 weir_drive_quota(struct weir_backend *be, const struct weir_ctx *ctx, struct weir_usage *u, struct weir_err *err)
 {
 	struct drive *d = (struct drive *)be;
-	const char *used, *limit;
+	const char *used, *limit, *who;
 	json_t *o = NULL, *q;
 	enum weir_code r;
 
 	/* Shared drives and other people's files have no figure. */
 	if (d->root_kind != DRIVE_ROOT_FOLDER || d->shared_drive != NULL)
 		return weir_err_set(err, WEIR_E_NOTSUP, "Drive tells no figure for what is shared");
-	r = weir_drive_json(d, ctx, "GET", "about", "&fields=storageQuota", NULL, &o, "ask for the space of", d->name, err);
+	r = weir_drive_json(d, ctx, "GET", "about", "&fields=storageQuota,user(permissionId)", NULL, &o, "ask for the space of", d->name, err);
 	if (r != WEIR_OK)
 		return r;
 	q = json_object_get(o, "storageQuota");
 	used = weir_drive_json_text(q, "usage");
 	limit = weir_drive_json_text(q, "limit");
+	who = weir_drive_json_text(json_object_get(o, "user"), "permissionId");
+	snprintf(u->account, sizeof(u->account), "%s%s", who != NULL ? "drive " : "", who != NULL ? who : "");
 	u->has_used = used != NULL;
 	u->used = used == NULL ? 0 : strtoull(used, NULL, 10);
 	u->has_total = limit != NULL;

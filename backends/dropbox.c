@@ -87,13 +87,14 @@ dropbox_open(struct weir_backend **out, const struct weir_remote_conf *conf, str
 	return WEIR_OK;
 }
 
-/* Which account it is, only a signed-in request could tell; the app (whose folder it may be) and the root say what the configuration can. */
+/* Which account it is, only a signed-in request could tell (the core asks, by quota()); the remote's name, the app (whose folder it may be) and the root
+ * say what the configuration can. */
 static char *
 dropbox_fingerprint(struct weir_backend *be)
 {
 	struct dropbox *s = (struct dropbox *)be;
 
-	return weir_xasprintf("dropbox %s %s %s%s", s->base_url != NULL ? s->base_url : "dropbox.com", s->client_id,
+	return weir_xasprintf("dropbox %s as %s %s %s%s", s->base_url != NULL ? s->base_url : "dropbox.com", s->name, s->client_id,
 	    s->is_team_space ? "team" : s->path_root != NULL ? s->path_root : "home", s->root);
 }
 

@@ -202,6 +202,27 @@ account_number(const json_t *o, const char *key, uint64_t *out)
 	return true;
 }
 
+/* Whose space it is: asked once. Without an answer the remote's figure is its own. */
+static void
+account_name(struct dropbox *s, const struct weir_ctx *ctx, char *out, size_t size)
+{
+	const char *id;
+	json_t *j = NULL;
+
+	pthread_mutex_lock(&s->lock);
+	snprintf(out, size, "%s", s->account);
+	pthread_mutex_unlock(&s->lock);
+	if (*out != '\0' || account_get(s, ctx, &j, NULL) != WEIR_OK)
+		return;
+	id = json_string_value(json_object_get(j, "account_id"));
+	pthread_mutex_lock(&s->lock);
+	if (id != NULL)
+		snprintf(s->account, sizeof(s->account), "dropbox %s", id);
+	snprintf(out, size, "%s", s->account);
+	pthread_mutex_unlock(&s->lock);
+	json_decref(j);
+}
+
 enum weir_code
 weir_dropbox_quota(struct weir_backend *be, const struct weir_ctx *ctx, struct weir_usage *u, struct weir_err *err)
 {
@@ -233,6 +254,7 @@ weir_dropbox_quota(struct weir_backend *be, const struct weir_ctx *ctx, struct w
 			u->has_total = u->has_used = true;
 		}
 	}
+	account_name(s, ctx, u->account, sizeof(u->account));
 	json_decref(j);
 	return WEIR_OK;
 }

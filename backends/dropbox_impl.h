@@ -48,6 +48,7 @@ struct dropbox {
 	pthread_mutex_t lock;			/* path_root and what follows */
 	char *path_root;			/* value of Dropbox-API-Path-Root; NULL: not sent */
 	bool is_root_known;			/* path_root is settled */
+	char account[128];			/* its id; "": not asked yet */
 	bool is_hidden_told;			/* one log line about names that cannot be shown was written */
 
 	pthread_mutex_t write_lock;		/* everything below */

@@ -130,6 +130,7 @@ void quota_statfs_sum(struct weir_fs *, const uint64_t *remotes, size_t n, struc
 enum weir_code quota_room(struct weir_fs *, uint64_t remote, uint64_t growth);
 void quota_grow(struct weir_fs *, uint64_t remote, int64_t bytes);	/* what no row knows yet */
 void quota_used(struct weir_fs *, uint64_t remote, uint64_t *used, bool *is_lower_bound);
+uint64_t quota_namespace_used(struct weir_fs *);	/* all remotes, the figure of one account once */
 void quota_statfs(struct weir_fs *, uint64_t remote, struct weir_statfs *);
 
 /* file.c */

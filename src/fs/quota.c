@@ -47,19 +47,6 @@ quota_used(struct weir_fs *fs, uint64_t remote, uint64_t *used, bool *is_lower_b
 	*is_lower_bound = !v.usage.has_used && unlisted > 0;
 }
 
-static uint64_t
-namespace_used(struct weir_fs *fs)
-{
-	uint64_t sum = 0, used;
-	bool lower;
-
-	for (size_t i = 0; i < weir_sync_count(fs->sy); i++) {
-		quota_used(fs, weir_remote_id(weir_sync_at(fs->sy, i)), &used, &lower);
-		sum += used;
-	}
-	return sum;
-}
-
 /* What it may hold: its own quota or the server's figure, whichever is less; 0: no limit. */
 static uint64_t
 own_limit(const struct weir_remote_view *v)
@@ -69,6 +56,50 @@ own_limit(const struct weir_remote_view *v)
 	if (v->usage.has_total && v->usage.total && (!own || v->usage.total < own))
 		own = v->usage.total;
 	return own;
+}
+
+/* Remotes that were summed up so far. A figure that a server gives for an account counts once, however many remotes are of that account; what is not
+ * sent yet counts for each. */
+struct sum { struct weir_remote_view *seen; size_t n; uint64_t used, own; bool has_limit; };
+
+static void
+sum_add(struct weir_fs *fs, struct sum *s, struct weir_remote *r)
+{
+	struct weir_remote_view *v = &s->seen[s->n];
+	uint64_t used, counted = 0;
+	bool lower, is_known = false;
+
+	weir_remote_view(r, v);
+	quota_used(fs, v->id, &used, &lower);
+	for (size_t i = 0; i < s->n && v->usage.account[0]; i++) {
+		const struct weir_remote_view *o = &s->seen[i];
+
+		if (strcmp(o->usage.account, v->usage.account) != 0)
+			continue;
+		is_known = true;
+		if (o->usage.has_used && o->usage.used > counted)
+			counted = o->usage.used;
+	}
+	if (v->usage.has_used && counted > v->usage.used)
+		counted = v->usage.used;
+	s->used += used - (counted < used ? counted : used);
+	if (!is_known || v->conf->quota_bytes) {
+		s->own += own_limit(v);
+		s->has_limit &= own_limit(v) != 0;
+	}
+	s->n++;
+}
+
+uint64_t
+quota_namespace_used(struct weir_fs *fs)
+{
+	size_t n = weir_sync_count(fs->sy);
+	WEIR_AUTO(weir_freep) struct weir_remote_view *seen = weir_xcalloc(n + 1, sizeof(*seen));
+	struct sum s = { .seen = seen };
+
+	for (size_t i = 0; i < n; i++)
+		sum_add(fs, &s, weir_sync_at(fs->sy, i));
+	return s.used;
 }
 
 enum weir_code
@@ -85,7 +116,7 @@ quota_room(struct weir_fs *fs, uint64_t remote, uint64_t growth)
 	quota_used(fs, remote, &used, &lower);
 	if (v.conf->quota_bytes && used + growth > v.conf->quota_bytes)
 		return WEIR_E_DQUOT;
-	if (fs->conf->quota_bytes && namespace_used(fs) + growth > fs->conf->quota_bytes)
+	if (fs->conf->quota_bytes && quota_namespace_used(fs) + growth > fs->conf->quota_bytes)
 		return WEIR_E_DQUOT;
 	if (v.usage.has_total && v.usage.total && used + growth > v.usage.total)
 		return WEIR_E_NOSPC;
@@ -109,7 +140,7 @@ quota_left(struct weir_fs *fs, uint64_t remote, uint64_t *limit)
 	if (*limit)
 		left = used < *limit ? *limit - used : 0;
 	if (total) {
-		all = namespace_used(fs);
+		all = quota_namespace_used(fs);
 		if (total - (all < total ? all : total) < left)
 			left = total - (all < total ? all : total);
 	}
@@ -129,27 +160,23 @@ statfs_fill(struct weir_statfs *s, uint64_t total, uint64_t used)
 void
 quota_statfs_sum(struct weir_fs *fs, const uint64_t *remotes, size_t n, struct weir_statfs *s)
 {
-	uint64_t all = namespace_used(fs), total = fs->conf->quota_bytes, used = 0, own = 0, u;
-	bool has_limit = remotes && n, lower;
+	WEIR_AUTO(weir_freep) struct weir_remote_view *seen = weir_xcalloc(n + 1, sizeof(*seen));
+	struct sum sum = { .seen = seen, .has_limit = remotes && n };
+	uint64_t all = quota_namespace_used(fs), total = fs->conf->quota_bytes, used;
 
 	for (size_t i = 0; remotes && i < n; i++) {
 		struct weir_remote *r = weir_sync_remote(fs->sy, remotes[i]);
-		struct weir_remote_view v;
 		size_t k;
 
 		for (k = 0; k < i && remotes[k] != remotes[i]; k++)
 			;
-		if (!r || k < i)
-			continue;
-		weir_remote_view(r, &v);
-		quota_used(fs, remotes[i], &u, &lower);
-		used += u;
-		own += own_limit(&v);
-		has_limit &= own_limit(&v) != 0;
+		if (r && k == i)
+			sum_add(fs, &sum, r);
 	}
+	used = sum.used;
 	/* The members' own limits together count if they are the nearer ones. */
-	if (has_limit && (!total || own - (own < used ? own : used) < total - (total < all ? total : all)))
-		total = own;
+	if (sum.has_limit && (!total || sum.own - (sum.own < used ? sum.own : used) < total - (total < all ? total : all)))
+		total = sum.own;
 	else
 		used = all;
 	statfs_fill(s, total ? total : used + PIB, used);

@@ -69,6 +69,7 @@ weir_fs_status(struct weir_fs *fs, struct weir_status *s)
 	memset(s, 0, sizeof(*s));
 	weir_store_lock(fs->st);
 	s->quota_bytes = fs->conf->quota_bytes;
+	s->used_bytes = quota_namespace_used(fs);
 	s->cache_bytes = fs->st->cache_used;
 	s->cache_max_bytes = fs->st->cache_max;
 	s->cache_dirty_bytes = fs->st->cache_dirty;
@@ -81,7 +82,6 @@ weir_fs_status(struct weir_fs *fs, struct weir_status *s)
 		struct weir_remote_status *rs = &s->remotes[i];
 
 		status_remote(fs, weir_sync_at(fs->sy, i), rs);
-		s->used_bytes += rs->used_bytes;
 		s->is_lower_bound |= rs->is_lower_bound;
 		s->unsent_files += rs->unsent_files;
 		s->unsent_bytes += rs->unsent_bytes;

@@ -307,8 +307,8 @@ db_format(struct weir_store *st, struct weir_err *err)
 	return r;
 }
 
-static void
-db_info_set(struct weir_store *st, const char *key, const char *value)
+void
+weir_info_set(struct weir_store *st, const char *key, const char *value)
 {
 	sqlite3_stmt *s = weir_store_stmt(st, "INSERT OR REPLACE INTO info VALUES(?,?)");
 
@@ -317,8 +317,8 @@ db_info_set(struct weir_store *st, const char *key, const char *value)
 	weir_store_step_done(st, s, NULL);
 }
 
-static char *
-db_info_get(struct weir_store *st, const char *key)
+char *
+weir_info_get(struct weir_store *st, const char *key)
 {
 	sqlite3_stmt *s = weir_store_stmt(st, "SELECT value FROM info WHERE key=?");
 	char *out = NULL;
@@ -340,11 +340,11 @@ db_note_boot(struct weir_store *st)
 	if (weir_read_file("/proc/sys/kernel/random/boot_id", 256, &boot, &len))
 		boot = weir_xstrdup("");
 	boot[strcspn(boot, "\n")] = 0;
-	old = db_info_get(st, "boot");
-	clean = db_info_get(st, "clean");
+	old = weir_info_get(st, "boot");
+	clean = weir_info_get(st, "clean");
 	st->is_powercut = old && strcmp(old, boot) != 0 && clean && clean[0] == '0';
-	db_info_set(st, "boot", boot);
-	db_info_set(st, "clean", "0");
+	weir_info_set(st, "boot", boot);
+	weir_info_set(st, "clean", "0");
 }
 
 /* What was on its way when the process ended may have arrived under a name that the file has lost since. */
@@ -551,7 +551,7 @@ weir_store_close(struct weir_store *st)
 	if (!st)
 		return;
 	weir_store_lock(st);
-	db_info_set(st, "clean", "1");
+	weir_info_set(st, "clean", "1");
 	weir_store_unlock(st);
 	weir_store_sync(st, NULL);
 	db_free(st);

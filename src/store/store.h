@@ -177,6 +177,10 @@ size_t weir_again_due(struct weir_store *, uint64_t remote, int64_t now_ms, uint
 /* Nodes that are at the remote under this id: usually one. */
 size_t weir_nodes_by_rid(struct weir_store *, uint64_t remote, const char *rid, uint64_t *ids, size_t max);
 
+/* Facts about the cache by name; lock held. get: owned, NULL when there is none. set: in a transaction or on its own. */
+char *weir_info_get(struct weir_store *, const char *key);
+void weir_info_set(struct weir_store *, const char *key, const char *value);
+
 /* Generic statement access for the few places that need their own query: prepared once, reset after use. */
 sqlite3_stmt *weir_store_stmt(struct weir_store *, const char *sql);	/* cached by address of sql: use string literals */
 enum weir_code weir_store_step_done(struct weir_store *, sqlite3_stmt *, struct weir_err *);	/* run to the end, reset */

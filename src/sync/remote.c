@@ -162,6 +162,8 @@ remote_note(struct weir_remote *r, enum weir_code code, const char *sentence)
 	case WEIR_E_NOMEM:
 		break;
 	default: /* any other answer is an answer */
+		if (r->is_other_account)
+			break;
 		if (r->state != WEIR_REMOTE_UP)
 			remote_state(r, WEIR_REMOTE_UP, NULL);
 	}
@@ -180,6 +182,25 @@ probe_usage(struct weir_remote *r, const struct weir_ctx *ctx)
 	weir_store_unlock(r->sy->st);
 }
 
+/* Lock held. A cache is of one account: what is unsent in it must not go into another's space, nor may that one's files be taken for ours. */
+static enum weir_code
+probe_account(struct weir_remote *r, struct weir_err *err)
+{
+	WEIR_AUTO(weir_freep) char *key = weir_xasprintf("account %llu", (unsigned long long)r->id);
+	WEIR_AUTO(weir_freep) char *known = NULL;
+
+	if (!r->usage.account[0])
+		return WEIR_OK;
+	known = weir_info_get(r->sy->st, key);
+	if (!known)
+		weir_info_set(r->sy->st, key, r->usage.account);
+	r->is_other_account = known && strcmp(known, r->usage.account) != 0;
+	if (!r->is_other_account)
+		return WEIR_OK;
+	return weir_err_set(err, WEIR_E_AUTH, "signed in to another account than its cache is of; sign in to the former one with 'weir login %s', "
+	    "or give this one a name of its own in weir.conf", r->conf->name);
+}
+
 static void
 probe_run(struct weir_remote *r, struct job *j)
 {
@@ -191,6 +212,8 @@ probe_run(struct weir_remote *r, struct job *j)
 	if (!code)
 		probe_usage(r, &ctx);
 	weir_store_lock(r->sy->st);
+	if (!code)
+		code = probe_account(r, &err);
 	/* A probe that only met a busy server says nothing bad; one that met silence says that it is away. */
 	remote_note(r, code, code ? weir_err_text(&err, code) : NULL);
 	r->is_probing = false;
@@ -527,6 +550,10 @@ remote_new(struct weir_sync *sy, const struct weir_remote_conf *conf, struct wei
 		weir_log(WEIR_LOG_WARN, "remote '%s' points elsewhere than before: %llu unsent changes of the old place are kept aside in the cache; "
 		    "point it back to send them", conf->name, (unsigned long long)aside);
 	weir_store_unlock(sy->st);
+	for (size_t i = 0; !code && i < sy->nremotes; i++)
+		if (sy->remotes[i]->id == r->id)
+			code = weir_err_set(err, WEIR_E_CONFIG, "remotes '%s' and '%s' are one and the same place; keep one of them",
+			    sy->remotes[i]->conf->name, conf->name);
 	if (code)
 		goto fail;
 	r->is_kicked = true;

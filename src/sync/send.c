@@ -489,7 +489,7 @@ send_schedule(struct weir_remote *r)
 	sqlite3_stmt *s;
 	int n = 0;
 
-	if ((!r->is_kicked && now < r->next_due_ms) || remote_usable(r) || r->sy->is_stopping || r->state == WEIR_REMOTE_CONNECTING)
+	if ((!r->is_kicked && now < r->next_due_ms) || remote_usable(r) || r->sy->is_stopping || r->state == WEIR_REMOTE_CONNECTING || !r->probed_ms)
 		return;
 	for (struct send *x = r->sends; x; x = x->next)
 		busy++;
