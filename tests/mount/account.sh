@@ -51,6 +51,19 @@ token_url = $u/oauth2/token"
 		if [ "$all" -le $(((one > two ? one : two) + 100000)) ]; then pass "$kind: it counts once"; else fail "$kind: it counts once" "$one and $two make $all"; fi
 		rm "$MNT/one/weir-account-$$"
 		check "$kind: umount" "$WEIR" umount "$MNT"
+		# Somebody else has signed in under this name: nothing of this cache goes to them.
+		command -v sqlite3 > /dev/null || { skip "$kind: another account" "no sqlite3"; continue; }
+		sqlite3 "$T/cache/meta.db" "UPDATE info SET value = 'somebody else' WHERE key LIKE 'account %'"
+		start_mount
+		if wait_for 20 sh -c "'$WEIR' status '$MNT' | grep -q 'another account'"; then pass "$kind: another account is noticed"; else fail "$kind: another account is noticed" "$("$WEIR" status "$MNT")"; fi
+		echo kept > "$MNT/one/weir-kept-$$" 2> /dev/null
+		refuse "$kind: nothing is sent to it" ! 'another account' "$WEIR" flush "$MNT"
+		check "$kind: umount, kept for later" "$WEIR" umount --now "$MNT"
+		sqlite3 "$T/cache/meta.db" "DELETE FROM info WHERE key LIKE 'account %'"
+		start_mount
+		check "$kind: the former one gets it" "$WEIR" flush "$MNT"
+		rm -f "$MNT/one/weir-kept-$$"
+		check "$kind: umount at the end" "$WEIR" umount "$MNT"
 	done
 else
 	skip_all "no driveemu and dropemu here"
