@@ -228,7 +228,8 @@ remote_probe(struct weir_remote *r)
 {
 	struct job *j;
 	int64_t now = weir_now_ms();
-	bool is_due = r->state == WEIR_REMOTE_CONNECTING || (r->state != WEIR_REMOTE_UP && now - r->probed_ms > PROBE_EVERY_MS) ||
+	/* Once at least, even if other answers have shown that it is there: nothing is sent before it is known whose it is. */
+	bool is_due = !r->probed_ms || r->state == WEIR_REMOTE_CONNECTING || (r->state != WEIR_REMOTE_UP && now - r->probed_ms > PROBE_EVERY_MS) ||
 	    (r->state == WEIR_REMOTE_UP && r->be->ops->quota && now - r->usage_ms > 300000 && now - r->probed_ms > 300000 &&
 	    !watch_is_idle(r));
 
