@@ -24,6 +24,15 @@ for x in s: x.bind(("127.0.0.1", 0))
 print(*[x.getsockname()[1] for x in s])'
 }
 
+# In memory, which takes twice what is stored. RGW_DISK=BYTES: in a sparse file of that size instead, for files of many gigabytes.
+object_store() {
+	if [ -n "${RGW_DISK:-}" ]; then
+		printf 'osd objectstore = bluestore\nbluestore block size = %s\nbluestore block create = true\nosd memory target = 1073741824\n' "$RGW_DISK"
+	else
+		printf 'osd objectstore = memstore\nmemstore device bytes = 8589934592\n'
+	fi
+}
+
 write_conf() {	# DIR PORT MONPORT FSID
 	cat > "$1/ceph.conf" <<-C
 	[global]
@@ -55,8 +64,7 @@ write_conf() {	# DIR PORT MONPORT FSID
 	osd data = $1/osd
 	public addr = 127.0.0.1
 	cluster addr = 127.0.0.1
-	osd objectstore = memstore
-	memstore device bytes = 8589934592
+	$(object_store)
 	[client.rgw]
 	rgw frontends = beast endpoint=127.0.0.1:$2
 	rgw dns name = localhost
