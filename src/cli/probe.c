@@ -30,6 +30,7 @@ struct probe_slot {
 	enum weir_code code;
 	struct weir_err err;
 	json_t *lines;
+	char *fingerprint;	/* what place it is; NULL: not opened */
 };
 
 struct probe {
@@ -65,6 +66,9 @@ probe_one(struct probe_slot *s, struct weir_err *err)
 	/* open() asks no network: whatever code it chose, waiting does not heal it. */
 	if (r)
 		return weir_code_retry(r) ? r : WEIR_E_CONFIG;
+	pthread_mutex_lock(&s->probe->lock);
+	s->fingerprint = be->ops->fingerprint(be);
+	pthread_mutex_unlock(&s->probe->lock);
 	r = be->ops->probe(be, &ctx, err);
 	if (r == WEIR_OK && s->probe->is_deep && be->ops->check != NULL)
 		r = be->ops->check(be, &ctx, probe_line, s, err);
@@ -161,6 +165,21 @@ probe_init(struct probe *p, const struct weir_conf *conf, bool is_deep, int64_t 
 	}
 }
 
+/* One place under two names would be two caches of the same files. Lock held. */
+static void
+probe_twins(struct probe *p)
+{
+	for (size_t i = 1; i < p->n; i++)
+		for (size_t k = 0; k < i; k++) {
+			struct probe_slot *s = &p->slots[i];
+
+			if (!s->is_done || !s->fingerprint || !p->slots[k].fingerprint || strcmp(s->fingerprint, p->slots[k].fingerprint) != 0)
+				continue;
+			s->code = weir_err_set(&s->err, WEIR_E_CONFIG, "the same place as remote '%s'; keep one of the two", p->slots[k].remote->name);
+			break;
+		}
+}
+
 /* Never freed: see struct probe_slot. */
 json_t *
 weir_probe(const struct weir_conf *conf, bool is_deep, int64_t limit_ms)
@@ -184,6 +203,7 @@ weir_probe(const struct weir_conf *conf, bool is_deep, int64_t limit_ms)
 		}
 	}
 	probe_wait(p, limit_ms);
+	probe_twins(p);
 	for (size_t i = 0; i < p->n; i++)
 		json_array_append_new(results, probe_result(&p->slots[i], limit_ms));
 	if (p->left == 0) { /* else some thread is still in a call */

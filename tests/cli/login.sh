@@ -221,7 +221,8 @@ is "both are there" "$("$WEIR" check -c "$N" | grep -c OK$)" 2
 if [ -e /dev/fuse ] && [ "$(id -u)" = 0 ]; then
 	sed -i "1i [weir]\ncache_dir = $T/cache2" "$N"
 	_mounts+=("$T/m")
-	init local third "$T/here" "$T/m"
+	mkdir -p "$T/here3"
+	init local third "$T/here3" "$T/m"
 	is "init mounts" "$rc" 0
 	check "the tree is there" test -d "$T/m/third"
 	stop_mount "$T/m"
