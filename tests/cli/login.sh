@@ -214,7 +214,8 @@ init local "a b"; like "a bad name is refused" "$err" "'a b': a name has letters
 init local gone "$T/not/there" no; is "a storage that does not answer is not added" "$rc" 1
 like "in its own words" "$err" "remote 'gone': .*not/there"
 is "and nothing of all that changed the file" "$(cat "$N")" "$before"
-init local more "$T/here" ""
+mkdir -p "$T/here2"
+init local more "$T/here2" ""
 is "another remote is added" "$rc" 0
 like "below what was there" "$(head -n 1 "$N")" "# my own comment"
 is "both are there" "$("$WEIR" check -c "$N" | grep -c OK$)" 2
