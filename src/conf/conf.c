@@ -3,7 +3,7 @@
  * their keys, the namespace. Must not know a storage: their names and keys come from the caller. */
 #include "config.h"
 
-#include "conf.h"
+#include "section.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -164,8 +164,8 @@ conf_table(struct conf_reader *rd, const struct conf_key *keys, size_t n, int *l
 	return WEIR_OK;
 }
 
-static bool
-conf_name_is_good(const char *s)
+bool
+weir_conf_name_is_good(const char *s)
 {
 	size_t n = strlen(s);
 
@@ -181,7 +181,7 @@ conf_new_remote(struct conf_reader *rd, const struct weir_ini_entry *e, struct w
 	const struct weir_remote_conf *twin = weir_conf_remote(c, e->label);
 	struct weir_remote_conf *r;
 
-	if (!conf_name_is_good(e->label))
+	if (!weir_conf_name_is_good(e->label))
 		return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: [remote NAME] needs a name of letters, digits, '-', '_' and '.'", rd->name, e->line);
 	if (twin != NULL)
 		return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: remote '%s' stands in line %d already", rd->name, e->line, e->label, twin->line);
@@ -352,8 +352,10 @@ conf_entry(void *arg, const struct weir_ini_entry *e, struct weir_err *err)
 	bool is_namespace = strcmp(e->section, "namespace") == 0, is_known;
 	enum weir_code r;
 
+	if (weir_section_is_known(e->section))
+		return weir_section_entry(rd->conf, rd->name, e, err);
 	if (!is_weir && !is_remote && !is_namespace)
-		return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: unknown section [%.64s]; there are [weir], [remote NAME] and [namespace]",
+		return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: unknown section [%.64s]; there are [weir], [remote NAME], [namespace] and others: see weir.conf(5)",
 		    rd->name, e->line, e->section);
 	if (!is_remote && *e->label != '\0')
 		return weir_err_set(err, WEIR_E_CONFIG, "%s:%d: [%s] takes no name", rd->name, e->line, e->section);
@@ -701,6 +703,7 @@ weir_conf_free(struct weir_conf *c)
 		}
 		free(c->binds[i].places);
 	}
+	weir_section_free_all(c);
 	free(c->remotes);
 	free(c->binds);
 	free(c->path);

@@ -51,6 +51,17 @@ struct weir_bind {			/* one line of [namespace] */
 	int line;
 };
 
+/* A section whose meaning belongs to another room: [access], [level NAME], … (all of them: section.c). Its keys are known ones and stand once; values are
+ * expanded text, but for commands. */
+struct weir_section_conf {
+	const char *kind;		/* "level" */
+	char *name;			/* "basic"; "" where the kind takes none */
+	struct weir_kv *kv;
+	size_t nkv;
+	int line;
+	const struct weir_conf *conf;	/* back pointer, for messages */
+};
+
 struct weir_conf {
 	char *path;			/* absolute path of the file; NULL when there is none */
 	char *name;			/* its base name without .conf: part of the default cache_dir */
@@ -63,6 +74,8 @@ struct weir_conf {
 	struct weir_bind *binds;	/* without [namespace]: /NAME for every remote. Overlaps inside one remote are refused, but a pool
 					 * may show once more what others show, and no place twice by itself */
 	size_t nbinds;
+	struct weir_section_conf *sections;	/* in the file's order */
+	size_t nsections;
 };
 
 /* What a storage type accepts: name and its keys (NULL-terminated). Given by the caller, so that conf knows no storage. */
@@ -95,5 +108,15 @@ enum weir_code weir_conf_secret(const struct weir_remote_conf *, const char *key
 /* Where the tokens of a remote lie that people sign in to: token_file, else tokens/REMOTE.json beside the configuration. Absolute, owned. CONFIG: neither
  * is known. */
 enum weir_code weir_conf_token_file(const struct weir_remote_conf *, char **out, struct weir_err *);
+
+/* The first section of that kind behind `after` (NULL: of all); name NULL: any. NULL: there is none (more). */
+const struct weir_section_conf *weir_conf_section(const struct weir_conf *, const char *kind, const char *name, const struct weir_section_conf *after);
+/* Value of a key; NULL when it is not there, or the section itself is NULL. Borrowed. */
+const char *weir_conf_section_get(const struct weir_section_conf *, const char *key);
+/* Sets and returns WEIR_E_CONFIG: "FILE:LINE: [level basic] rights: …". key NULL: about the whole section. */
+enum weir_code weir_conf_section_bad(const struct weir_section_conf *, const char *key, struct weir_err *, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Reads such sections alone (no remotes, no namespace, no cache_dir). Others are skipped unread, or with is_only an error. */
+enum weir_code weir_conf_load_sections(const char *path, bool is_only, struct weir_conf **out, struct weir_err *);
 
 #endif
