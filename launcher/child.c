@@ -10,11 +10,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -71,9 +74,41 @@ weir_child_pending(void)
 
 /* ---- start ---- */
 
+/* Where its output goes beside the terminal: [0] its standard output, [1] its standard error. */
+struct child_pipes { int from[2], to[2]; };
+
+static void
+child_close_pipes(struct child_pipes *p, bool with_ours)
+{
+	for (int i = 0; i < 2; i++) {
+		weir_closep(&p->to[i]);
+		p->to[i] = -1;
+		if (with_ours) {
+			weir_closep(&p->from[i]);
+			p->from[i] = -1;
+		}
+	}
+}
+
+static int
+child_open_pipes(const struct weir_child *c, struct child_pipes *p)
+{
+	*p = (struct child_pipes){{-1, -1}, {-1, -1}};
+	for (int i = 0; i < 2 && c->log_fd > 0; i++) {
+		int fd[2];
+
+		if (pipe2(fd, O_CLOEXEC) != 0)
+			return -1;
+		p->from[i] = fd[0];
+		p->to[i] = fd[1];
+		fcntl(fd[0], F_SETFL, O_NONBLOCK);
+	}
+	return 0;
+}
+
 /* What become() says travels up a pipe that a successful exec closes. */
 static _Noreturn void
-child_be(struct weir_child *c, int err_fd, pid_t parent)
+child_be(struct weir_child *c, int err_fd, const struct child_pipes *p, pid_t parent)
 {
 	sigset_t none;
 	int status;
@@ -81,6 +116,10 @@ child_be(struct weir_child *c, int err_fd, pid_t parent)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
+	if (p->to[0] >= 0)
+		dup2(p->to[0], STDOUT_FILENO);
+	if (p->to[1] >= 0)
+		dup2(p->to[1], STDERR_FILENO);
 	if (c->out_fd > 0)
 		dup2(c->out_fd, STDOUT_FILENO);
 	sigemptyset(&none);
@@ -92,24 +131,26 @@ child_be(struct weir_child *c, int err_fd, pid_t parent)
 }
 
 static pid_t
-child_start(struct weir_child *c, int *err_fd)
+child_start(struct weir_child *c, int *err_fd, struct child_pipes *p)
 {
 	pid_t pid, parent = getpid();
 	int fd[2];
 
-	if (pipe2(fd, O_CLOEXEC) != 0) {
+	if (child_open_pipes(c, p) != 0 || pipe2(fd, O_CLOEXEC) != 0) {
 		weir_err_errno(&c->err, errno, "pipe");
+		child_close_pipes(p, true);
 		return -1;
 	}
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0)
-		child_be(c, fd[1], parent);
+		child_be(c, fd[1], p, parent);
 	if (pid < 0) {
 		weir_err_errno(&c->err, errno, "fork");
 		close(fd[0]);
 	}
 	close(fd[1]);
+	child_close_pipes(p, pid < 0);
 	*err_fd = fd[0];
 	return pid;
 }
@@ -128,7 +169,38 @@ child_has_failed(struct weir_child *c, int err_fd)
 	return n > 0;
 }
 
+/* Ends by itself when we do. */
+static pid_t
+child_start_companion(struct weir_child *c)
+{
+	pid_t pid, parent = getpid();
+	sigset_t none;
+
+	if (c->companion == NULL)
+		return 0;
+	fflush(NULL);
+	pid = fork();
+	if (pid != 0)
+		return pid > 0 ? pid : 0;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGINT, SIG_IGN);	/* the terminal's Ctrl-C is for the job; we end it when the job has ended */
+	signal(SIGQUIT, SIG_IGN);
+	_exit(getppid() == parent ? c->companion(c->arg) : 1);
+}
+
 /* ---- its life ---- */
+
+/* One child while it lives. */
+struct child_life {
+	struct weir_child *c;
+	pid_t pid, companion;
+	struct child_pipes pipes;
+	int signal_fd, mounts_fd;
+	int64_t until;		/* next step of ending it, 0: none */
+	bool is_over, is_forced;
+};
 
 static int
 child_status(int status)
@@ -136,21 +208,27 @@ child_status(int status)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* True once the child itself has ended. Orphans of it that are ours now are reaped on the way. */
-static bool
-child_reap(struct weir_child *c, pid_t pid)
+/* Orphans of it that are ours now are reaped on the way. */
+static void
+child_reap(struct child_life *l)
 {
-	bool is_over = false;
 	int status;
 	pid_t got;
 
-	while ((got = waitpid(c->ends_orphans ? -1 : pid, &status, WNOHANG)) > 0) {
-		if (got == pid) {
-			c->status = child_status(status);
-			is_over = true;
+	while ((got = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (got == l->pid) {
+			l->c->status = child_status(status);
+			l->is_over = true;
+		} else if (got == l->companion) {
+			l->companion = 0;
+			l->c->companion_status = child_status(status);
+			if (l->c->companion_status != WEIR_COMPANION_GO_ON && !l->is_over) {
+				kill(l->pid, SIGTERM);
+				l->until = weir_now_ms() + CHILD_GRACE_MS;
+				l->is_forced = true;
+			}
 		}
 	}
-	return is_over;
 }
 
 static void
@@ -162,43 +240,116 @@ child_force(struct weir_child *c, pid_t pid)
 		kill(pid, SIGKILL);
 }
 
-/* The next signal, or 0 when the time has come. */
-static int
-child_next(const sigset_t *set, int64_t until_ms, siginfo_t *info)
+static void
+child_take_signals(struct child_life *l)
 {
-	int64_t left = until_ms > 0 ? until_ms - weir_now_ms() : 3600 * 1000;
-	struct timespec ts = {left > 0 ? left / 1000 : 0, left > 0 ? left % 1000 * 1000000 : 0};
-	int sig = sigtimedwait(set, info, &ts);
+	struct signalfd_siginfo info;
 
-	return sig > 0 ? sig : 0;
+	while (read(l->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			continue;
+		if (child_is_ending((int)info.ssi_signo))
+			l->c->signal = (int)info.ssi_signo;
+		if (info.ssi_code != SI_KERNEL)
+			kill(l->pid, (int)info.ssi_signo);
+	}
+}
+
+/* To the log first: a terminal that is gone ends nothing. */
+static void
+child_copy(struct child_life *l, int i)
+{
+	char text[1 << 16];
+	ssize_t n;
+
+	while (l->pipes.from[i] >= 0 && (n = read(l->pipes.from[i], text, sizeof(text))) != 0) {
+		int to = i == 0 ? STDOUT_FILENO : STDERR_FILENO;
+
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n < 0)
+			break;
+		if (write(l->c->log_fd, text, (size_t)n) != n)
+			weir_log(WEIR_LOG_DEBUG, "the job's log is not whole: %s", strerror(errno));
+		for (ssize_t done = 0, m; done < n; done += m) {
+			m = write(to, text + done, (size_t)(n - done));
+			if (m <= 0)
+				break;
+		}
+	}
+	weir_closep(&l->pipes.from[i]);
+	l->pipes.from[i] = -1;
 }
 
 static void
-child_watch(struct weir_child *c, pid_t pid)
+child_step_end(struct child_life *l)
 {
-	int64_t until = c->limit_ms > 0 ? weir_now_ms() + c->limit_ms : 0;
+	if (l->until == 0 || weir_now_ms() < l->until)
+		return;
+	if (!l->is_forced) {
+		l->c->is_timed_out = true;
+		kill(l->pid, SIGTERM);
+	} else
+		child_force(l->c, l->pid);
+	l->is_forced = true;
+	l->until = weir_now_ms() + CHILD_GRACE_MS;
+}
+
+static void
+child_watch(struct child_life *l)
+{
+	l->until = l->c->limit_ms > 0 ? weir_now_ms() + l->c->limit_ms : 0;
+	for (;;) {
+		struct pollfd fds[] = {
+		    {.fd = l->signal_fd, .events = POLLIN},
+		    {.fd = l->mounts_fd, .events = POLLPRI},
+		    {.fd = l->pipes.from[0], .events = POLLIN},
+		    {.fd = l->pipes.from[1], .events = POLLIN},
+		};
+		int64_t left = l->until > 0 ? l->until - weir_now_ms() : 3600 * 1000;
+
+		child_reap(l);
+		if (l->is_over)
+			break;
+		if (poll(fds, WEIR_LEN(fds), left > 0 ? (int)(left < 3600 * 1000 ? left : 3600 * 1000) : 0) < 0 && errno != EINTR)
+			break;
+		child_take_signals(l);
+		child_copy(l, 0);
+		child_copy(l, 1);
+		if (fds[1].revents != 0)
+			l->c->remounted(l->c->arg);
+		child_step_end(l);
+	}
+	child_copy(l, 0);
+	child_copy(l, 1);
+}
+
+static void
+child_end_companion(struct child_life *l)
+{
+	int status;
+
+	if (l->companion <= 0)
+		return;
+	kill(l->companion, SIGTERM);
+	if (waitpid(l->companion, &status, 0) == l->companion && WIFEXITED(status))
+		l->c->companion_status = WEXITSTATUS(status);	/* it had come to its end just then */
+	l->companion = 0;
+}
+
+static void
+child_live(struct child_life *l)
+{
 	sigset_t set;
 
 	child_signals(&set);
-	while (!child_reap(c, pid)) {
-		siginfo_t info = {0};
-		int sig = child_next(&set, until, &info);
-
-		if (sig != 0 && sig != SIGCHLD) {
-			if (child_is_ending(sig))
-				c->signal = sig;
-			if (info.si_code != SI_KERNEL)
-				kill(pid, sig);
-		}
-		if (sig != 0 || until == 0 || weir_now_ms() < until)
-			continue;
-		if (!c->is_timed_out)
-			kill(pid, SIGTERM);
-		else
-			child_force(c, pid);
-		c->is_timed_out = true;
-		until = weir_now_ms() + CHILD_GRACE_MS;
-	}
+	l->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	l->mounts_fd = l->c->remounted != NULL ? open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC) : -1;
+	child_watch(l);
+	child_end_companion(l);
+	child_close_pipes(&l->pipes, true);
+	weir_closep(&l->signal_fd);
+	weir_closep(&l->mounts_fd);
 }
 
 /* ---- what it left running ---- */
@@ -222,6 +373,16 @@ child_signal_orphans(int sig)
 	}
 }
 
+/* The next signal, or 0 when the time has come. */
+static int
+child_next(const sigset_t *set, int64_t wait_ms, siginfo_t *info)
+{
+	struct timespec ts = {wait_ms / 1000, wait_ms % 1000 * 1000000};
+	int sig = sigtimedwait(set, info, &ts);
+
+	return sig > 0 ? sig : 0;
+}
+
 /* A job ends when its command ends, as in a container: what goes on in its background is asked to end, then made to, so that what
  * is sent afterwards is all it wrote. Children of orphans become ours when these end, hence the repetition. */
 static void
@@ -241,7 +402,7 @@ child_end_orphans(void)
 			;
 		if (pid < 0)
 			return;
-		child_next(&set, weir_now_ms() + 100, &info);
+		child_next(&set, 100, &info);
 		if (weir_now_ms() - begin >= CHILD_ORPHANS_MS)
 			sig = SIGKILL;
 		child_signal_orphans(sig);
@@ -251,19 +412,23 @@ child_end_orphans(void)
 int
 weir_child_run(struct weir_child *c)
 {
+	struct child_life life = {.c = c};
 	int err_fd = -1;
 	bool has_failed;
-	pid_t pid;
 
 	if (c->ends_orphans)
 		prctl(PR_SET_CHILD_SUBREAPER, 1);
-	pid = child_start(c, &err_fd);
-	if (pid < 0) {
+	life.pid = child_start(c, &err_fd, &life.pipes);
+	if (life.pid < 0) {
 		c->status = 1;
 		return -1;
 	}
 	has_failed = child_has_failed(c, err_fd);
-	child_watch(c, pid);
+	if (!has_failed && c->started != NULL)
+		c->started(c->arg, life.pid);
+	if (!has_failed)
+		life.companion = child_start_companion(c);
+	child_live(&life);
 	if (c->ends_orphans) {
 		child_end_orphans();
 		prctl(PR_SET_CHILD_SUBREAPER, 0);
@@ -321,15 +486,27 @@ weir_child_weir(struct weir_job *job, const char *const *args, char **out)
 	return c.status;
 }
 
+static int child_say_fd = -1;
+
+void
+weir_job_say_to(int fd)
+{
+	child_say_fd = fd;
+}
+
 void
 weir_job_say(const char *fmt, ...)
 {
-	char text[2048];
+	char text[2048], line[2100];
 	va_list ap;
+	int n;
 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	fflush(stdout);
-	fprintf(stderr, "weir: %s\n", text);
+	n = snprintf(line, sizeof(line), "weir: %s\n", text);
+	fputs(line, stderr);
+	if (child_say_fd >= 0 && send(child_say_fd, line, (size_t)n, MSG_NOSIGNAL) < 0)
+		child_say_fd = -1;
 }

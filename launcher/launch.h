@@ -10,58 +10,112 @@
 #include "../src/util/buf.h"
 #include "../src/util/err.h"
 #include "../src/util/util.h"
+#include "gpu.h"
 #include "job.h"
+#include "words.h"
 
 #define WEIR_JOB_STORAGE_PATH "/storage"
 
-struct weir_words { char **v; size_t n; };	/* owned; v is NULL-terminated when n > 0 */
-void weir_words_add(struct weir_words *, const char *);
-void weir_words_split(struct weir_words *, const char *text);	/* at blanks */
-void weir_words_free(struct weir_words *);
-/* As one could type it into a shell. */
-void weir_words_quote(struct weir_buf *, char *const *words);
+/* A port of the job that this host shows: on 127.0.0.1, or, where the engine has no network of its own, the port that the job is told to use. */
+struct weir_job_port {
+	char name[16];		/* "api", "monitor", "ide", or "" for one of --port */
+	unsigned inside;	/* in the container */
+	unsigned outside;	/* on this host; 0 until it is chosen */
+};
 
 struct weir_engine;
+struct weir_mode;
 struct weir_job {
 	const struct weir_job_options *o;
 	const struct weir_engine *engine;
+	const struct weir_mode *mode;	/* of try, train, develop; NULL: run */
 	char *name;
 	/* --storage */
 	char *path;		/* in the namespace, "/" … */
 	bool is_readonly;
-	/* --time, --memory */
-	int64_t time_ms;	/* 0: no limit */
-	uint64_t memory_bytes;	/* 0: no limit */
-	/* --env-file and --env read, as NAME=VALUE; a later one wins */
-	struct weir_words env;
+	bool has_storage;	/* a configuration, and a mode that wants it */
+	/* limits */
+	int64_t time_ms;	/* 0: no limit, as all below */
+	double cpus;
+	uint64_t memory_bytes;
+	uint64_t shm_bytes;	/* default: half of the memory */
+	uint64_t pids;
+	struct weir_gpu_request gpu;
+	struct weir_gpus gpus;		/* of this host, when gpu.count > 0 */
+	unsigned *picked;		/* gpu.count indices into gpus.v */
+	/* what the options and the mode made of it; owned */
+	char *image;
+	char *workdir;		/* in the job; NULL: the image's */
+	char *workdir_host;	/* a folder of this host that is shown there; NULL: none */
+	struct weir_words command;	/* n = 0: the image's own */
+	struct weir_words env;		/* NAME=VALUE; a later one wins. Engines see to it that no value stands on a command line */
+	struct weir_words hidden;	/* names in env whose values no plan shows */
+	struct weir_job_port *ports;
+	size_t nports;
 	/* the mount, once it is there */
 	char *mountpoint;
 	char *private_dir;	/* folder of a mount that only jobs use; NULL: somebody else's mount */
 	int lock_fd;		/* on private_dir, shared while we use it */
 	char *source;		/* mountpoint + path: what stands at /storage. NULL without storage */
+	struct weir_state *state;	/* its state folder; NULL in a dry run */
+	int log_fd;		/* > 0: takes the job's output beside the terminal */
+	int ready_fd;		/* >= 0: somebody waits there until a detached job has started */
+	void *mode_data;	/* the mode's own, freed with free() */
 	/* the end */
 	int status;		/* the job's exit status, 128+N for a signal */
 	bool was_started, is_timed_out, is_unsent;
+	bool is_done;		/* ended by us, because it had done what it was for */
 	int signal;		/* that ended weir's own work before the job began, or 0 */
 	int64_t start_ms;
+};
+
+/* What an engine can keep a job to; what it cannot is said once, as a warning, and in weir-run(1). */
+enum weir_engine_cap {
+	WEIR_ENGINE_IMAGE = 1 << 0,	/* --image */
+	WEIR_ENGINE_ROOTFS = 1 << 1,
+	WEIR_ENGINE_CPUS = 1 << 2,
+	WEIR_ENGINE_MEMORY = 1 << 3,
+	WEIR_ENGINE_SHM = 1 << 4,
+	WEIR_ENGINE_PIDS = 1 << 5,
+	WEIR_ENGINE_NETWORK = 1 << 6,	/* a network of its own: ports are mapped. Without: the job uses this host's */
+	WEIR_ENGINE_GPU = 1 << 7,
+};
+
+/* A job by what its state says of it, for those whose launcher has gone. */
+struct weir_job_id {
+	const char *name;
+	pid_t pid;		/* of the engine's program or of the command itself; 0: not known */
 };
 
 /* One way to run a job. */
 struct weir_engine {
 	const char *name;
-	/* Can it do this job? No side effects. */
+	unsigned caps;
+	/* Can it do this job? No side effects. NOENT: the engine is not installed here. */
 	enum weir_code (*check)(const struct weir_job *, struct weir_err *);
+	/* Have the image here, with progress. 0, or the exit status after one sentence (no such tag, a login is needed, the disk is full). NULL: nothing to get. */
+	int (*pull)(struct weir_job *);
 	/* What it will do, for --dry-run: words of a command line. */
 	void (*words)(const struct weir_job *, struct weir_words *);
 	/* In the child: become the job. Returns only on failure, with the exit status; writes the sentence. */
 	int (*become)(const struct weir_job *, struct weir_err *);
 	/* End the job by force; the child's end follows. */
 	void (*kill)(const struct weir_job *, pid_t child);
+	/* ---- by name: the launcher may be another process, or gone ---- */
+	/* Is something of it running? */
+	bool (*is_running)(const struct weir_job_id *);
+	/* Ask it to end, force it after grace_ms, and take away what the engine keeps of it. 0 or -1 with a sentence in err. */
+	int (*end)(const struct weir_job_id *, int64_t grace_ms, struct weir_err *);
+	/* In a child: become COMMAND inside the running job. As become. */
+	int (*enter)(const struct weir_job_id *, bool is_terminal, char *const *command, struct weir_err *);
 	int failed_status;	/* by which the engine says that it failed itself; 0: none */
 	bool ends_orphans;	/* what the job leaves running is our child then, and ends with it */
 };
 extern const struct weir_engine weir_engine_podman, weir_engine_none;
 const struct weir_engine *weir_engine_find(const char *name);	/* NULL: no such engine */
+const struct weir_engine *weir_engine_choose(const struct weir_job *);	/* for an image or a rootfs: the first that is installed, else the first */
+/* Every process of a job that runs on this host as it is has this in its environment, so that weir gc finds what is left of it. */
+#define WEIR_JOB_VARIABLE "WEIR_JOB"
 
 /* ---- storage.c ---- */
 void weir_storage_find(struct weir_job *);	/* is there a mount already? Fills mountpoint and private_dir */
@@ -72,17 +126,26 @@ void weir_storage_release(struct weir_job *);
 
 /* ---- child.c ---- */
 
+/* How a companion ends; anything else: the job is to be ended, and this is the status of the whole. */
+#define WEIR_COMPANION_GO_ON 0	/* it has nothing more to do */
+#define WEIR_COMPANION_DONE 1	/* the job has done what it was for and is to be ended; a success */
+
 /* A child process under control: signals sent to weir are passed on to it, a time limit ends it. */
 struct weir_child {
 	int (*become)(void *arg, struct weir_err *);	/* in the child; returns only on failure, with an exit status */
 	void *arg;
 	void (*force)(void *arg, pid_t);	/* instead of SIGKILL; may be NULL */
+	int (*companion)(void *arg);		/* in a process of its own that runs beside it; its exit status. May be NULL */
+	void (*started)(void *arg, pid_t);	/* once, after the exec; may be NULL */
+	void (*remounted)(void *arg);		/* whenever a mount came or went; may be NULL */
 	int64_t limit_ms;			/* 0: none */
 	bool ends_orphans;
 	int out_fd;				/* > 0: a file that takes its standard output */
+	int log_fd;				/* > 0: takes its standard output and error beside the terminal */
 	/* results */
 	int status;				/* exit status, 128+N */
 	int signal;				/* last ending signal (INT, TERM, HUP, QUIT) that was passed on, or 0 */
+	int companion_status;			/* WEIR_COMPANION_GO_ON unless it ended the job */
 	bool is_timed_out;
 	struct weir_err err;			/* what become() said */
 };
@@ -95,6 +158,41 @@ int weir_child_pending(void);
 /* Run this weir with these arguments. Its exit status; *out (may be NULL): its standard output, owned. */
 int weir_child_weir(struct weir_job *, const char *const *args, char **out);
 
+/* "weir: SENTENCE" on standard error, and to whoever waits for a detached job to start. */
 void weir_job_say(const char *fmt, ...) WEIR_PRINTF(1, 2);
+void weir_job_say_to(int fd);	/* -1: to nobody else any more */
+
+/* ---- parse.c, plan.c ---- */
+enum weir_code weir_job_parse(struct weir_job *, struct weir_err *);
+void weir_job_env(struct weir_job *, const char *name, const char *value);	/* what is added later wins */
+void weir_job_port(struct weir_job *, const char *name, unsigned inside, unsigned outside);
+void weir_job_free(struct weir_job *);
+struct weir_job_step {
+	const char *status;	/* of the job's state while it acts; NULL: as before */
+	void (*tell)(const struct weir_job *, struct weir_buf *);	/* for --dry-run; NULL: nothing to tell */
+	bool (*is_needed)(const struct weir_job *);			/* NULL: always */
+	int (*act)(struct weir_job *);	/* 0, or the exit status that ends the story here */
+	void (*undo)(struct weir_job *);	/* for a step whose act was begun; may be NULL */
+};
+void weir_job_print_plan(const struct weir_job *, const struct weir_job_step *, size_t n);
+void weir_job_print_report(const struct weir_job *, int status);
+void weir_job_tell_check(const struct weir_job *, struct weir_buf *);
+void weir_job_tell_take(const struct weir_job *, struct weir_buf *);
+void weir_job_tell_run(const struct weir_job *, struct weir_buf *);
+void weir_job_tell_flush(const struct weir_job *, struct weir_buf *);
+void weir_job_tell_release(const struct weir_job *, struct weir_buf *);
+
+/* ---- modes ---- */
+struct weir_mode {
+	const char *name;
+	const char *right;		/* that [access] must give */
+	bool wants_storage, needs_storage, keeps_log, keeps_state;
+	/* Defaults from the module's metadata and the mode's own rules; the person's options are in job->o and win. After the options were parsed. */
+	enum weir_code (*prepare)(struct weir_job *, struct weir_err *);
+	/* Once engine and ports are known: the variables that tell the job its ports. May be NULL. */
+	enum weir_code (*settle)(struct weir_job *, struct weir_err *);
+	int (*companion)(struct weir_job *);	/* as weir_child's; may be NULL */
+	void (*finish)(struct weir_job *, int status);	/* words at the end; may be NULL */
+};
 
 #endif

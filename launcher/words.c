@@ -2,9 +2,11 @@
 /* Lists of words: command lines and environments. */
 #include "config.h"
 
-#include "launch.h"
+#include "words.h"
 
 #include <string.h>
+
+#include "../src/util/util.h"
 
 void
 weir_words_add(struct weir_words *w, const char *word)

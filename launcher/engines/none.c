@@ -4,8 +4,10 @@
 
 #include "../launch.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,17 +23,19 @@ static enum weir_code
 none_check(const struct weir_job *job, struct weir_err *err)
 {
 	const struct weir_job_options *o = job->o;
-	const char *option = o->image != NULL ? "--image" : o->rootfs != NULL ? "--rootfs" : o->cpus != NULL ? "--cpus" : o->memory != NULL ? "--memory" : NULL;
+	const char *option = job->image != NULL ? "--image" : o->rootfs != NULL ? "--rootfs" : o->cpus != NULL ? "--cpus" : o->memory != NULL ? "--memory" : NULL;
 
 	if (option != NULL)
 		return weir_err_set(err, WEIR_E_INVAL, "engine 'none' runs the command on this host as it is: it has no %s (use --engine podman)", option);
+	if (job->command.n == 0)
+		return weir_err_set(err, WEIR_E_INVAL, "engine 'none' needs a command: weir run [options] -- COMMAND…");
 	return WEIR_OK;
 }
 
 static void
 none_words(const struct weir_job *job, struct weir_words *w)
 {
-	if (job->o->conf != NULL) {
+	if (job->has_storage) {
 		WEIR_AUTO(weir_freep) char *bind = NULL;
 
 		weir_words_add(w, "unshare");
@@ -46,8 +50,8 @@ none_words(const struct weir_job *job, struct weir_words *w)
 		weir_words_add(w, bind);
 		weir_words_add(w, job->source != NULL ? job->source : "MOUNT");
 	}
-	for (char *const *c = job->o->command; *c != NULL; c++)
-		weir_words_add(w, *c);
+	for (size_t i = 0; i < job->command.n; i++)
+		weir_words_add(w, job->command.v[i]);
 }
 
 /* ---- the namespace ---- */
@@ -180,13 +184,13 @@ none_become(const struct weir_job *job, struct weir_err *err)
 		r = none_environment(job, err);
 	if (r)
 		return WEIR_JOB_MOUNT;
-	if (job->o->workdir != NULL && chdir(job->o->workdir) != 0) {
-		weir_err_errno(err, errno, "--workdir '%s'", job->o->workdir);
+	if (job->workdir != NULL && chdir(job->workdir) != 0) {
+		weir_err_errno(err, errno, "--workdir '%s'", job->workdir);
 		return WEIR_JOB_MOUNT;
 	}
-	execvp(job->o->command[0], job->o->command);
+	execvp(job->command.v[0], job->command.v);
 	r = errno == ENOENT || errno == ENOTDIR ? WEIR_E_NOENT : WEIR_E_ACCES;
-	weir_err_errno(err, errno, "'%s'", job->o->command[0]);
+	weir_err_errno(err, errno, "'%s'", job->command.v[0]);
 	return r == WEIR_E_NOENT ? 127 : 126;	/* as a shell says it */
 }
 
@@ -196,11 +200,95 @@ none_kill(const struct weir_job *job, pid_t child)
 	kill(child, SIGKILL);
 }
 
+/* ---- by name: every process of the job has its name in its environment ---- */
+
+/* Calls act for each; how many there were. */
+static size_t
+none_each(const char *name, int sig)
+{
+	WEIR_AUTO(weir_freep) char *wanted = weir_xasprintf(WEIR_JOB_VARIABLE "=%s", name);
+	DIR *proc = opendir("/proc");
+	struct dirent *e;
+	size_t n = 0;
+
+	while (proc != NULL && (e = readdir(proc)) != NULL) {
+		WEIR_AUTO(weir_freep) char *path = weir_xasprintf("/proc/%s/environ", e->d_name);
+		WEIR_AUTO(weir_freep) char *text = NULL;
+		long pid = strtol(e->d_name, NULL, 10);
+		size_t len;
+
+		if (pid <= 1 || pid == getpid() || weir_read_file(path, 4u << 20, &text, &len) != 0)
+			continue;
+		for (size_t at = 0; at < len; at += strlen(text + at) + 1) {
+			if (strcmp(text + at, wanted) != 0)
+				continue;
+			n++;
+			if (sig != 0)
+				kill((pid_t)pid, sig);
+			break;
+		}
+	}
+	if (proc != NULL)
+		closedir(proc);
+	return n;
+}
+
+static bool
+none_is_running(const struct weir_job_id *id)
+{
+	return none_each(id->name, 0) > 0;
+}
+
+static int
+none_end(const struct weir_job_id *id, int64_t grace_ms, struct weir_err *err)
+{
+	int64_t begin = weir_now_ms();
+
+	none_each(id->name, SIGTERM);
+	while (none_each(id->name, weir_now_ms() - begin < grace_ms ? 0 : SIGKILL) > 0) {
+		if (weir_now_ms() - begin > grace_ms + 10000) {
+			weir_err_set(err, WEIR_E_BUSY, "processes of job '%s' do not end", id->name);
+			return -1;
+		}
+		poll(NULL, 0, 50);
+	}
+	return 0;
+}
+
+/* The job's mounts, its environment and its current directory. */
+static int
+none_enter(const struct weir_job_id *id, bool is_terminal, char *const *command, struct weir_err *err)
+{
+	WEIR_AUTO(weir_freep) char *ns = weir_xasprintf("/proc/%d/ns/mnt", (int)id->pid), *user = weir_xasprintf("/proc/%d/ns/user", (int)id->pid);
+	WEIR_AUTO(weir_freep) char *cwd = weir_xasprintf("/proc/%d/cwd", (int)id->pid);
+	WEIR_AUTO(weir_closep) int ns_fd = open(ns, O_RDONLY | O_CLOEXEC);
+	WEIR_AUTO(weir_closep) int user_fd = open(user, O_RDONLY | O_CLOEXEC);
+	char target[4096];
+	ssize_t n = readlink(cwd, target, sizeof(target) - 1);
+
+	if (ns_fd < 0 || user_fd < 0 || n < 0 || (geteuid() != 0 && setns(user_fd, CLONE_NEWUSER) != 0) || setns(ns_fd, CLONE_NEWNS) != 0) {
+		weir_err_errno(err, errno, "job '%s' cannot be entered", id->name);
+		return WEIR_JOB_ENGINE;
+	}
+	target[n] = '\0';
+	if (chdir(target) != 0 || setenv(WEIR_JOB_VARIABLE, id->name, 1) != 0) {
+		weir_err_errno(err, errno, "'%s' in job '%s'", target, id->name);
+		return WEIR_JOB_ENGINE;
+	}
+	execvp(command[0], command);
+	n = errno == ENOENT || errno == ENOTDIR ? 127 : 126;
+	weir_err_errno(err, errno, "'%s'", command[0]);
+	return (int)n;
+}
+
 const struct weir_engine weir_engine_none = {
     .name = "none",
     .check = none_check,
     .words = none_words,
     .become = none_become,
     .kill = none_kill,
+    .is_running = none_is_running,
+    .end = none_end,
+    .enter = none_enter,
     .ends_orphans = true,
 };

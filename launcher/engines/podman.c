@@ -52,9 +52,9 @@ podman_check(const struct weir_job *job, struct weir_err *err)
 	enum weir_code r = WEIR_OK;
 
 	podman_program(&w);
-	if (job->o->image == NULL && job->o->rootfs == NULL)
+	if (job->image == NULL && job->o->rootfs == NULL)
 		r = weir_err_set(err, WEIR_E_INVAL, "engine 'podman' needs --image NAME or --rootfs FOLDER");
-	else if (job->o->image != NULL && job->o->rootfs != NULL)
+	else if (job->image != NULL && job->o->rootfs != NULL)
 		r = weir_err_set(err, WEIR_E_INVAL, "--image and --rootfs exclude each other");
 	else if (!podman_is_there(w.v[0]))
 		r = weir_err_set(err, WEIR_E_NOENT, "engine 'podman': '%s' is not installed here", w.v[0]);
@@ -85,21 +85,31 @@ static void
 podman_words(const struct weir_job *job, struct weir_words *w)
 {
 	const struct weir_job_options *o = job->o;
-	bool is_terminal = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;
+	bool is_terminal = job->log_fd <= 0 && isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;
 
 	podman_program(w);
 	weir_words_add(w, "run");
 	weir_words_add(w, "--rm");
 	podman_option(w, "--name", job->name);
 	weir_words_add(w, is_terminal ? "-it" : "-i");
-	if (o->conf != NULL)
+	if (job->has_storage)
 		podman_volume(job, w);
-	/* As files, not as what was read from them: a value on a command line can be seen by everybody. */
-	for (size_t i = 0; i < o->nenv_files; i++)
-		podman_option(w, "--env-file", o->env_files[i]);
-	for (size_t i = 0; i < o->nenv; i++)
-		podman_option(w, "--env", o->env[i]);
-	podman_option(w, "--workdir", o->workdir);
+	for (size_t i = 0; i < job->env.n; i++) {
+		WEIR_AUTO(weir_freep) char *name = weir_xstrndup(job->env.v[i], strcspn(job->env.v[i], "="));
+
+		podman_option(w, "--env", name);	/* its value is in podman's own environment: a command line can be seen by everybody */
+	}
+	if (job->workdir_host != NULL) {
+		WEIR_AUTO(weir_freep) char *volume = weir_xasprintf("%s:%s", job->workdir_host, job->workdir);
+
+		podman_option(w, "--volume", volume);
+	}
+	podman_option(w, "--workdir", job->workdir);
+	for (size_t i = 0; i < job->nports; i++) {
+		WEIR_AUTO(weir_freep) char *port = weir_xasprintf("127.0.0.1:%u:%u", job->ports[i].outside, job->ports[i].inside);
+
+		podman_option(w, "--publish", port);
+	}
 	podman_option(w, "--cpus", o->cpus);
 	if (job->memory_bytes > 0) {
 		WEIR_AUTO(weir_freep) char *bytes = weir_xasprintf("%llub", (unsigned long long)job->memory_bytes);
@@ -109,9 +119,9 @@ podman_words(const struct weir_job *job, struct weir_words *w)
 	weir_words_split(w, getenv("WEIR_PODMAN_ARGS"));
 	if (o->rootfs != NULL)
 		weir_words_add(w, "--rootfs");
-	weir_words_add(w, o->rootfs != NULL ? o->rootfs : o->image);
-	for (char *const *c = o->command; *c != NULL; c++)
-		weir_words_add(w, *c);
+	weir_words_add(w, o->rootfs != NULL ? o->rootfs : job->image);
+	for (size_t i = 0; i < job->command.n; i++)
+		weir_words_add(w, job->command.v[i]);
 }
 
 static int
@@ -123,10 +133,37 @@ podman_become(const struct weir_job *job, struct weir_err *err)
 		weir_err_set(err, WEIR_E_INVAL, "podman cannot be given a folder with ':' in its name: '%s'", job->source);
 		return WEIR_JOB_ENGINE;
 	}
+	for (size_t i = 0; i < job->env.n; i++) {
+		if (putenv(job->env.v[i]) != 0) {
+			weir_err_errno(err, errno, "environment");
+			return WEIR_JOB_ENGINE;
+		}
+	}
 	podman_words(job, &w);
 	execvp(w.v[0], w.v);
 	weir_err_errno(err, errno, "engine 'podman': '%s'", w.v[0]);
 	return WEIR_JOB_ENGINE;
+}
+
+/* A podman of its own, quiet; its exit status, or -1. */
+static int
+podman_call(struct weir_words *w)
+{
+	posix_spawn_file_actions_t fa;
+	int status = -1;
+	pid_t pid;
+
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_addopen(&fa, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+	posix_spawn_file_actions_addopen(&fa, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	if (posix_spawnp(&pid, w->v[0], &fa, NULL, w->v, environ) == 0) {
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+		status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	}
+	posix_spawn_file_actions_destroy(&fa);
+	weir_words_free(w);
+	return status;
 }
 
 /* Killing the podman in front of the container would leave the container running. */
@@ -134,27 +171,70 @@ static void
 podman_kill(const struct weir_job *job, pid_t child)
 {
 	struct weir_words w = {0};
-	int status;
-	pid_t pid;
 
 	podman_program(&w);
 	weir_words_add(&w, "kill");
 	weir_words_add(&w, "--signal=KILL");
 	weir_words_add(&w, job->name);
-	if (posix_spawnp(&pid, w.v[0], NULL, NULL, w.v, environ) == 0) {
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			;
-		if (status != 0)
-			kill(child, SIGKILL);
-	}
-	weir_words_free(&w);
+	if (podman_call(&w) != 0)
+		kill(child, SIGKILL);
+}
+
+static bool
+podman_is_running(const struct weir_job_id *id)
+{
+	struct weir_words w = {0};
+
+	podman_program(&w);
+	weir_words_add(&w, "top");	/* fails unless it runs */
+	weir_words_add(&w, id->name);
+	weir_words_add(&w, "pid");
+	return podman_call(&w) == 0;
+}
+
+static int
+podman_end(const struct weir_job_id *id, int64_t grace_ms, struct weir_err *err)
+{
+	WEIR_AUTO(weir_freep) char *grace = weir_xasprintf("%lld", (long long)(grace_ms / 1000));
+	struct weir_words w = {0};
+
+	podman_program(&w);
+	weir_words_add(&w, "rm");
+	weir_words_add(&w, "--force");
+	weir_words_add(&w, "--ignore");
+	podman_option(&w, "--time", grace);
+	weir_words_add(&w, id->name);
+	if (podman_call(&w) == 0)
+		return 0;
+	weir_err_set(err, WEIR_E_IO, "podman could not end and remove the container '%s'", id->name);
+	return -1;
+}
+
+static int
+podman_enter(const struct weir_job_id *id, bool is_terminal, char *const *command, struct weir_err *err)
+{
+	struct weir_words w = {0};
+
+	podman_program(&w);
+	weir_words_add(&w, "exec");
+	weir_words_add(&w, is_terminal ? "-it" : "-i");
+	weir_words_add(&w, id->name);
+	for (; *command != NULL; command++)
+		weir_words_add(&w, *command);
+	execvp(w.v[0], w.v);
+	weir_err_errno(err, errno, "engine 'podman': '%s'", w.v[0]);
+	return WEIR_JOB_ENGINE;
 }
 
 const struct weir_engine weir_engine_podman = {
     .name = "podman",
+    .caps = WEIR_ENGINE_IMAGE | WEIR_ENGINE_ROOTFS | WEIR_ENGINE_CPUS | WEIR_ENGINE_MEMORY | WEIR_ENGINE_SHM | WEIR_ENGINE_PIDS | WEIR_ENGINE_NETWORK | WEIR_ENGINE_GPU,
     .check = podman_check,
     .words = podman_words,
     .become = podman_become,
     .kill = podman_kill,
+    .is_running = podman_is_running,
+    .end = podman_end,
+    .enter = podman_enter,
     .failed_status = 125,
 };

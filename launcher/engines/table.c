@@ -18,6 +18,24 @@ weir_engine_find(const char *name)
 	return NULL;
 }
 
+const struct weir_engine *
+weir_engine_choose(const struct weir_job *job)
+{
+	const struct weir_engine *first = NULL;
+
+	for (size_t i = 0; i < WEIR_LEN(engines); i++) {
+		struct weir_err err = {0};
+
+		if ((engines[i]->caps & (job->image != NULL ? WEIR_ENGINE_IMAGE : WEIR_ENGINE_ROOTFS)) == 0)
+			continue;
+		if (engines[i]->check(job, &err) != WEIR_E_NOENT)
+			return engines[i];
+		if (first == NULL)
+			first = engines[i];
+	}
+	return first;
+}
+
 const char *
 weir_job_engines(void)
 {

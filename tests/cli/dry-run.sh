@@ -21,7 +21,7 @@ check "engine podman" "$WEIR" run -c "$CONF" -n --image img:1 --name job1 --stor
     --memory 1GiB --time 2h -- python3 -c 'print("it'"'"'s")'
 is "its steps" "$out" "1. check that every remote of $CONF answers and lets us in: a (local), b (local)
 2. mount it for this job alone, as MOUNT, with its cache in $T/cache; look at '/a/data' afresh
-3. run with '/a/data' at /storage (read-only), for 2h at most: podman run --rm --name job1 -i --volume MOUNT:/storage:ro,rslave --env A=1 --env 'B=x y' --workdir /w --cpus 1.5 --memory 1073741824b img:1 python3 -c 'print(\"it'\\''s\")'
+3. run with '/a/data' at /storage (read-only), for 2h at most: podman run --rm --name job1 -i --volume MOUNT:/storage:ro,rslave --env A --env B --workdir /w --cpus 1.5 --memory 1073741824b img:1 python3 -c 'print(\"it'\\''s\")'
 4. send all that was written below '/a/data', and wait until the storages have it
 5. unmount, unless another job uses the mount"
 
@@ -33,7 +33,7 @@ like "WEIR_PODMAN and WEIR_PODMAN_ARGS" "$out" 'podman --runtime runc run --rm -
 
 printf 'SECRET=hush\n' > "$T/env"
 check "an env file" "$WEIR" run -c "$CONF" -n --image i --env-file "$T/env" -- id
-like "is handed on as a file" "$out" "--env-file $T/env i id"
+like "is handed on by name" "$out" "--env SECRET i id"
 unlike "its values are not shown" "$out" hush
 
 check "--json" "$WEIR" run -c "$CONF" -n --json --name j -- id
@@ -63,6 +63,6 @@ no "a name with a blank" "--name 'a b'" --name 'a b'
 no "an env that is none" "--env: '=x' is not NAME=VALUE" --env =x
 no "an env file that is not there" "--env-file '$T/none': No such file" --env-file "$T/none"
 refuse "storage without a configuration" 240 "there is none" "$WEIR" run -n --storage /a -- true
-refuse "no command" 240 "wants '-- COMMAND" "$WEIR" run -c "$CONF" -n --
+refuse "no command" 240 "engine 'none' needs a command" "$WEIR" run -c "$CONF" -n --
 WEIR_PODMAN=$T/bin/none refuse "podman that is not there" 243 "'$T/bin/none' is not installed here" "$WEIR" run -c "$CONF" --image i -- true
 done_testing
