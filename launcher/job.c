@@ -383,8 +383,7 @@ job_gpus(struct weir_job *job)
 	if (job->gpu.count == 0)
 		return 0;
 	weir_gpus_find(&job->gpus);
-	job->picked = weir_xcalloc(job->gpu.count, sizeof(*job->picked));
-	r = weir_gpus_pick(&job->gpus, &job->gpu, job->picked, &err);
+	r = weir_gpus_pick(&job->gpus, &job->gpu, &job->picked, &err);
 	if (r)
 		weir_job_say("%s", weir_err_text(&err, r));
 	return r ? WEIR_JOB_GPU : 0;

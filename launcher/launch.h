@@ -42,7 +42,7 @@ struct weir_job {
 	uint64_t pids;
 	struct weir_gpu_request gpu;
 	struct weir_gpus gpus;		/* of this host, when gpu.count > 0 */
-	unsigned *picked;		/* gpu.count indices into gpus.v */
+	unsigned *picked;		/* gpu.count indices into gpus.v; owned */
 	/* what the options and the mode made of it; owned */
 	char *image;
 	char *workdir;		/* in the job; NULL: the image's */

@@ -3,7 +3,7 @@
 # Installs only what is missing. A package that this Debian does not have is named; what needs it becomes a named skip.
 
 PACKAGES_build="gcc make autoconf automake pkg-config libc6-dev xz-utils
-	libfuse3-dev fuse3 libcurl4-openssl-dev libssl-dev libxxhash-dev libsqlite3-dev libjansson-dev libexpat1-dev libutf8proc-dev
+	libfuse3-dev fuse3 libcurl4-openssl-dev libssl-dev libxxhash-dev libsqlite3-dev libjansson-dev libexpat1-dev libutf8proc-dev libyaml-dev
 	libmicrohttpd-dev libcunit1-dev libs3-dev"
 PACKAGES_test="$PACKAGES_build ca-certificates curl git python3 perl sqlite3 attr rclone s3cmd s3fs litmus nextcloud-desktop-cmd
 	apache2 ceph-mon ceph-osd radosgw ceph-common util-linux procps openssl file strace openssh-server openssh-client"
