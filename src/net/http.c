@@ -28,6 +28,7 @@
 
 #include "../util/text.h"
 #include "../util/util.h"
+#include "curl_impl.h"
 #include "socket.h"
 
 #define HTTP_TICK_MS 40			/* how often cancel flags and stalls are looked at while there are jobs */
@@ -474,29 +475,13 @@ job_set_connection(struct http_job *job)
 	CURL *easy = job->easy;
 	int64_t since_ms = weir_now_ms() - job->pool->stalled_ms;
 
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	/* Else giving up a transfer whose name is still being resolved joins the resolver's thread, and the engine stands still. */
-	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)conf->connect_ms);
-	curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+	weir_curl_connection(easy, conf);
 	/* A connection outlives its job: the table is the engine's. */
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, weir_socket_open);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, &job->pool->http->sockets);
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, weir_socket_close);
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, &job->pool->http->sockets);
 	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, job_is_bulk(job) ? (long)CURL_HTTP_VERSION_1_1 : (long)CURL_HTTP_VERSION_2TLS);
-	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
-	curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-	if (conf->ca_file != NULL) {
-		/* these authorities and no others */
-		curl_easy_setopt(easy, CURLOPT_CAINFO, conf->ca_file);
-		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-	}
-	if (conf->proxy != NULL)
-		curl_easy_setopt(easy, CURLOPT_PROXY, conf->proxy);
-	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	if (job->req->is_fresh)
 		curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
 	/* A stalled HTTP/2 connection stays open for its other streams, and curl would choose it again. */
@@ -522,7 +507,7 @@ job_setup(struct http_job *job)
 	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_HTTP_CONTENT_DECODING, 0L);
-	curl_easy_setopt(easy, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, WEIR_USER_AGENT);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, buffer);
 	job_set_method(job);
 	job_set_callbacks(job);
@@ -598,60 +583,12 @@ job_start_waiting(struct weir_http *http, struct weir_http_pool *pool)
 
 /* --- what curl says --- */
 
-/* A handshake that the network cut is no verdict on the certificate. */
-static bool
-tls_is_network(const char *text)
-{
-	static const char *const signs[] = {"SYSCALL", "reset", "unexpected eof", "timed out", "closed"};
-
-	for (size_t i = 0; i < WEIR_LEN(signs); i++) {
-		if (strstr(text, signs[i]) != NULL)
-			return true;
-	}
-	return false;
-}
-
-static enum weir_code
-http_code(CURLcode c, const char *text)
-{
-	switch (c) {
-	case CURLE_OK:
-		return WEIR_OK;
-	case CURLE_SSL_CONNECT_ERROR:
-		return tls_is_network(text) ? WEIR_E_NET : WEIR_E_TLS;
-	case CURLE_PEER_FAILED_VERIFICATION:
-	case CURLE_SSL_CERTPROBLEM:
-	case CURLE_SSL_CIPHER:
-	case CURLE_SSL_CACERT_BADFILE:
-	case CURLE_SSL_CRL_BADFILE:
-	case CURLE_SSL_ISSUER_ERROR:
-	case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
-	case CURLE_SSL_INVALIDCERTSTATUS:
-		return WEIR_E_TLS;
-	case CURLE_UNSUPPORTED_PROTOCOL:	/* also curl's word for an answer that is no HTTP */
-		return strstr(text, "HTTP/0.9") != NULL ? WEIR_E_PROTO : WEIR_E_CONFIG;
-	case CURLE_URL_MALFORMAT:
-		return WEIR_E_CONFIG;
-	case CURLE_OUT_OF_MEMORY:
-		return WEIR_E_NOMEM;
-	case CURLE_WEIRD_SERVER_REPLY:
-	case CURLE_BAD_CONTENT_ENCODING:
-		return WEIR_E_PROTO;
-	case CURLE_WRITE_ERROR:
-	case CURLE_READ_ERROR:
-	case CURLE_ABORTED_BY_CALLBACK:
-		return WEIR_E_IO;
-	default:
-		return WEIR_E_NET;
-	}
-}
-
 static enum weir_code
 job_result(struct http_job *job, CURLcode c)
 {
 	WEIR_AUTO(weir_freep) char *host = NULL;
 	const char *text = job->errbuf[0] != '\0' ? job->errbuf : curl_easy_strerror(c);
-	enum weir_code r = job->code != WEIR_OK ? job->code : http_code(c, text);
+	enum weir_code r = job->code != WEIR_OK ? job->code : weir_curl_code(c, text);
 
 	if (r == WEIR_OK && job->is_head_done)
 		return WEIR_OK;
@@ -945,6 +882,20 @@ weir_http_pool_stats(const struct weir_http_pool *pool, struct weir_http_stats *
 	st->bytes_in = atomic_load_explicit(&pool->bytes_in, memory_order_relaxed);
 	st->bytes_out = atomic_load_explicit(&pool->bytes_out, memory_order_relaxed);
 	st->errors = atomic_load_explicit(&pool->errors, memory_order_relaxed);
+}
+
+const struct weir_http_pool_conf *
+weir_http_pool_conf(const struct weir_http_pool *pool)
+{
+	return &pool->conf;
+}
+
+void
+weir_http_pool_count(struct weir_http_pool *pool, uint64_t requests, uint64_t in, uint64_t out)
+{
+	atomic_fetch_add_explicit(&pool->requests, requests, memory_order_relaxed);
+	atomic_fetch_add_explicit(&pool->bytes_in, in, memory_order_relaxed);
+	atomic_fetch_add_explicit(&pool->bytes_out, out, memory_order_relaxed);
 }
 
 enum weir_code
