@@ -23,6 +23,7 @@ static const char *const keys_access[] = {"log", "requests", "admins_group", "is
 static const char *const keys_level[] = {"rights", SECTION_LIMITS, NULL};
 static const char *const keys_project[] = {"vo", "members_group", "role", "entitlement", "level", NULL};
 static const char *const keys_limits[] = {SECTION_LIMITS, NULL};
+static const char *const keys_catalogue[] = {"url", "registry", "raw", "proxy", "ca_file", NULL};
 static const char *const keys_notify[] = {"command", "timeout", NULL};
 
 static const struct section_kind {
@@ -35,6 +36,7 @@ static const struct section_kind {
     {"project", true, true, keys_project},
     {"limits", false, false, keys_limits},
     {"notify", false, false, keys_notify},
+    {"catalogue", false, false, keys_catalogue},
 };
 
 static const struct section_kind *
