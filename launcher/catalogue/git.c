@@ -157,32 +157,40 @@ git_go(struct git_run *run, struct weir_err *err)
 
 /* ---- what it said ---- */
 
-/* The line that tells most: the last of those that begin with "fatal:", "error:" or "remote:", else the last. */
+/* The line that tells most: the first that begins with "fatal:" or "error:"; but where that only says that the connection failed, the first of all, which is
+ * ssh's. */
+static const char *
+git_line(const char *text, size_t *len)
+{
+	static const char *const marks[] = {"fatal: ", "error: ", "ERROR: "}, useless[] = "Could not read from remote";
+	const char *best = text, *next;
+
+	for (const char *line = text; *line != '\0'; line = next) {
+		next = line + strcspn(line, "\n");
+		next += *next == '\n';
+		for (size_t i = 0; i < WEIR_LEN(marks); i++) {
+			size_t n = strlen(marks[i]);
+
+			if (strncmp(line, marks[i], n) == 0 && strncmp(line + n, useless, strlen(useless)) != 0) {
+				*len = strcspn(line + n, "\n");
+				return line + n;
+			}
+		}
+	}
+	best += strspn(best, " \r\n");
+	*len = strcspn(best, "\n");
+	return best;
+}
+
 static enum weir_code
 git_failed(struct git_run *run, struct weir_err *err)
 {
-	static const char *const marks[] = {"fatal: ", "error: ", "ERROR: ", "remote: "};
-	const char *text = weir_buf_str(&run->said), *best = "", *line, *next;
-	WEIR_AUTO(weir_freep) char *clean = NULL;
-	int rank = -1;
+	size_t len;
+	const char *line = git_line(weir_buf_str(&run->said), &len);
+	WEIR_AUTO(weir_freep) char *clean = weir_clean(line, len, false);
 
 	if (run->is_late)
 		return weir_err_set(err, WEIR_E_TIMEDOUT, "git had no end after %d seconds", GIT_LIMIT_MS / 1000);
-	for (line = text; *line != '\0'; line = next) {
-		size_t i = 0;
-		int r;
-
-		next = line + strcspn(line, "\n");
-		next += *next == '\n';
-		while (i < WEIR_LEN(marks) && strncmp(line, marks[i], strlen(marks[i])) != 0)
-			i++;
-		r = i < 3 ? 2 : i == 3 ? 1 : 0;
-		if (r >= rank && line[strspn(line, " \t\r\n")] != '\0') {
-			rank = r;
-			best = i < WEIR_LEN(marks) ? line + strlen(marks[i]) : line;
-		}
-	}
-	clean = weir_clean(best, strcspn(best, "\n"), false);
 	return weir_err_set(err, WEIR_E_NET, "git: %.300s", *clean != '\0' ? clean : "it failed and said nothing");
 }
 

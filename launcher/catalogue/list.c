@@ -233,9 +233,12 @@ weir_list_parse(const struct weir_catalogue_place *place, const char *text, size
 		struct weir_err err = {0};
 
 		next = list_next(p, end);
-		if (weir_ini_parse("its section of the list", p, (size_t)(next - p), list_entry, &rd, &err) != WEIR_OK)
-			list_settle(&rd, err.msg);
-		else if (rd.has_section)
+		if (weir_ini_parse("", p, (size_t)(next - p), list_entry, &rd, &err) != WEIR_OK) {
+			/* ":3: this line …" */
+			WEIR_AUTO(weir_freep) char *why = weir_xasprintf("its section of the list, line %s", err.msg + (err.msg[0] == ':'));
+
+			list_settle(&rd, why);
+		} else if (rd.has_section)
 			list_settle(&rd, NULL);
 	}
 }

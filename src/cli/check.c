@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../launcher/catalogue/catalogue.h"
+
 #define CHECK_MS 15000
 #define CHECK_DEEP_MS 60000
 
@@ -72,6 +74,8 @@ check_run(const struct weir_verb *verb, int argc, char **argv)
 	struct check_options o = {0};
 	static struct weir_conf *conf;	/* stays: a thread that overran the limit may still look at it */
 	json_t *results, *r;
+	struct weir_err err = {0};
+	enum weir_code r_conf;
 	size_t i;
 	int status, first = weir_opt_parse(verb, &o, argc, argv, &status);
 
@@ -80,6 +84,11 @@ check_run(const struct weir_verb *verb, int argc, char **argv)
 	conf = weir_cli_conf(o.conf);
 	if (conf == NULL)
 		return WEIR_EXIT_CONFIG;
+	r_conf = weir_catalogue_check(conf, &err);
+	if (r_conf != WEIR_OK) {
+		weir_say("%s", weir_err_text(&err, r_conf));
+		return WEIR_EXIT_CONFIG;
+	}
 	if (o.live != NULL)
 		return weir_live(conf, o.live, o.report);
 	results = weir_probe(conf, o.is_verbose, o.is_verbose ? CHECK_DEEP_MS : CHECK_MS);

@@ -4,7 +4,7 @@
 # weir-test: timeout=60 asan=yes
 . "$(dirname "$0")/../lib.sh"
 
-VERBS="mount umount status flush refresh du verify check run"
+VERBS="mount umount status flush refresh du verify check run modules"
 
 check "--version" "$WEIR" --version
 like "it names program and number" "$out" '^weir [0-9]+\.[0-9]+'
@@ -23,6 +23,7 @@ like "help mount" "$out" '^usage: weir mount'
 for v in $VERBS; do
 	page=$WEIR_SRCDIR/man/weir.1
 	[ $v != run ] || page=$WEIR_SRCDIR/man/weir-run.1
+	[ $v != modules ] || page=$WEIR_SRCDIR/man/weir-modules.1
 	missing=
 	for o in $("$WEIR" $v --help | sed -n 's/^  [ -][a-zA-Z ]*,* *--\([a-z-]*\).*/\1/p'); do
 		grep -qE -- "(Fl|Ar|Op|,) .*-$o\b" "$page" || missing="$missing --$o"
