@@ -40,11 +40,13 @@ struct weir_dav_dialect {
 struct weir_dav {
 	struct weir_backend base;
 	const struct weir_dav_dialect *dialect;
+	const struct weir_remote_conf *conf;
 	void *own;			/* of the dialect */
 	struct weir_http_pool *pool;
 	char *url;			/* as configured, without trailing slash: for sentences and the fingerprint */
 	char *user;			/* NULL: none */
-	char *auth;			/* "Authorization: …", secret; NULL: none */
+	char *_Atomic auth;		/* "Authorization: …", secret; NULL: none */
+	struct weir_dav_old { struct weir_dav_old *next; char *auth; } *old;	/* what auth was: requests may still be sending it; under lock */
 	char *origin;			/* scheme://host[:port] */
 	char *root;			/* path of the root collection, encoded, no trailing slash; set once, before is_ready */
 	char *root_plain;		/* the same decoded */
@@ -99,6 +101,8 @@ void weir_dav_call_url(struct weir_dav_call *, const char *method, char *url /* 
 void weir_dav_header(struct weir_dav_call *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void weir_dav_body(struct weir_dav_call *, const char *xml);	/* borrowed */
 void weir_dav_call_free(struct weir_dav_call *);
+/* What probe() begins with: if the credentials were refused, others are taken from their file, should there be others by now. */
+enum weir_code weir_dav_sign_in(struct weir_dav *, struct weir_err *);
 /* WEIR_OK: an answer of whatever status, except 401 (AUTH) and 429, 503 (THROTTLED). */
 enum weir_code weir_dav_send(struct weir_dav *, const struct weir_ctx *, struct weir_dav_call *, struct weir_err *);
 static inline bool

@@ -19,8 +19,9 @@
 
 /* ---- opening ---- */
 
+/* *auth: the header, owned; NULL for a server that is asked without. */
 static enum weir_code
-dav_credentials(struct weir_dav *d, const struct weir_remote_conf *rc, struct weir_err *err)
+dav_credentials(const struct weir_remote_conf *rc, char **auth, struct weir_err *err)
 {
 	WEIR_AUTO(weir_secret_freep) char *password = NULL;
 	WEIR_AUTO(weir_secret_freep) char *token = NULL;
@@ -34,13 +35,12 @@ dav_credentials(struct weir_dav *d, const struct weir_remote_conf *rc, struct we
 		r = weir_conf_secret(rc, "bearer_token", &token, err);
 	if (r)
 		return r;
-	d->user = weir_xstrdup(user);
 	if (token && (password || user))
 		return weir_err_set(err, WEIR_E_CONFIG, "'bearer_token' and 'user' with 'password' exclude each other");
 	if (token && token[strcspn(token, "\r\n")] != '\0')
 		return weir_err_set(err, WEIR_E_CONFIG, "the bearer token holds a line break");
 	if (token) {
-		d->auth = weir_xasprintf("Authorization: Bearer %s", token);
+		*auth = weir_xasprintf("Authorization: Bearer %s", token);
 		return WEIR_OK;
 	}
 	if (!user && !password)
@@ -53,7 +53,35 @@ dav_credentials(struct weir_dav *d, const struct weir_remote_conf *rc, struct we
 	plain = weir_xasprintf("%s:%s", user, password);
 	coded = weir_xcalloc(1, weir_base64_len(strlen(plain)));
 	weir_base64(plain, strlen(plain), coded);
-	d->auth = weir_xasprintf("Authorization: Basic %s", coded);
+	*auth = weir_xasprintf("Authorization: Basic %s", coded);
+	return WEIR_OK;
+}
+
+enum weir_code
+weir_dav_sign_in(struct weir_dav *d, struct weir_err *err)
+{
+	WEIR_AUTO(weir_secret_freep) char *fresh = NULL;
+	struct weir_dav_old *old;
+	enum weir_code r = WEIR_OK;
+
+	if (!atomic_exchange(&d->is_auth_dead, false))
+		return WEIR_OK;
+	/* A command may ask a person something: it is not run again by itself. */
+	if (!weir_conf_get(d->conf, "password_file") && !weir_conf_get(d->conf, "bearer_token_file"))
+		return WEIR_OK;
+	r = dav_credentials(d->conf, &fresh, err);
+	if (r) {
+		atomic_store(&d->is_auth_dead, true);
+		return weir_err_wrap(err, WEIR_E_AUTH, "the credentials were refused, and there are no others");
+	}
+	if (!fresh || strcmp(fresh, d->auth) == 0)
+		return WEIR_OK;
+	old = weir_xcalloc(1, sizeof(*old));
+	pthread_mutex_lock(&d->lock);
+	old->auth = atomic_exchange(&d->auth, WEIR_STEAL(fresh));
+	old->next = d->old;
+	d->old = old;
+	pthread_mutex_unlock(&d->lock);
 	return WEIR_OK;
 }
 
@@ -118,16 +146,20 @@ weir_dav_open(struct weir_dav **out, const struct weir_dav_dialect *dialect, con
 	struct weir_http_pool_conf pc = { .name = rc->name, .proxy = rc->proxy, .ca_file = rc->ca_file, .up_bytes_s = rc->bandwidth_up,
 		.down_bytes_s = rc->bandwidth_down, .stall_ms = dialect->stall_ms ? dialect->stall_ms : 5000,
 		.connect_ms = 5000, .max_connections = connections };
+	WEIR_AUTO(weir_secret_freep) char *auth = NULL;
 	const char *url;
 	enum weir_code r;
 
 	pthread_mutex_init(&d->lock, NULL);
 	d->dialect = dialect;
+	d->conf = rc;
+	d->user = weir_xstrdup(weir_conf_get(rc, "user"));
 	r = weir_conf_need(rc, "url", &url, err);
 	if (!r)
 		r = dav_address(d, url, err);
 	if (!r)
-		r = dav_credentials(d, rc, err);
+		r = dav_credentials(rc, &auth, err);
+	atomic_init(&d->auth, WEIR_STEAL(auth));
 	if (!r)
 		r = weir_http_pool_new(http, &pc, &d->pool, err);
 	if (r) {
@@ -150,6 +182,13 @@ weir_dav_close(struct weir_backend *b)
 		d->dialect->free(d->own);
 	pthread_mutex_destroy(&d->lock);
 	weir_secret_free(d->auth);
+	while (d->old) {
+		struct weir_dav_old *old = d->old;
+
+		d->old = old->next;
+		weir_secret_free(old->auth);
+		free(old);
+	}
 	free(d->url);
 	free(d->user);
 	free(d->origin);
@@ -333,7 +372,7 @@ dav_auth_failed(struct weir_dav *d, const struct weir_dav_call *c, struct weir_e
 enum weir_code
 weir_dav_send(struct weir_dav *d, const struct weir_ctx *ctx, struct weir_dav_call *c, struct weir_err *err)
 {
-	const char *list[WEIR_DAV_HEADERS + 3];
+	const char *list[WEIR_DAV_HEADERS + 3], *auth = d->auth;
 	size_t n = 0;
 	enum weir_code r;
 
@@ -342,8 +381,8 @@ weir_dav_send(struct weir_dav *d, const struct weir_ctx *ctx, struct weir_dav_ca
 		    d->user ? "user '" : "the credentials", d->user ? d->user : "", d->user ? "'" : "");
 	for (; n < c->nheaders; n++)
 		list[n] = c->headers[n];
-	if (d->auth)
-		list[n++] = d->auth;
+	if (auth)
+		list[n++] = auth;
 	list[n] = NULL;
 	c->req.headers = list;
 	if (ctx)

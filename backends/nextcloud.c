@@ -312,8 +312,9 @@ nc_probe(struct weir_backend *b, const struct weir_ctx *ctx, struct weir_err *er
 	struct weir_stat st = { 0 };
 	enum weir_code r;
 
-	atomic_store(&d->is_auth_dead, false);
-	r = nc_probe_status(d, ctx, err);
+	r = weir_dav_sign_in(d, err);
+	if (!r)
+		r = nc_probe_status(d, ctx, err);
 	if (!r)
 		r = weir_dav_ready(d, ctx, err);
 	if (r)

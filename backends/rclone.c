@@ -383,6 +383,7 @@ rclone_open_dav(struct rclone *r, const struct weir_remote_conf *rc, struct weir
 	if (code)
 		return code;
 	r->dav->own = r;
+	r->dav->conf = rc;
 	r->dav->names.is_rclone = true;
 	free(r->dav->url);
 	r->dav->url = weir_xstrdup(r->remote);	/* for sentences */

@@ -79,7 +79,9 @@ webdav_probe(struct weir_backend *b, const struct weir_ctx *ctx, struct weir_err
 	bool is_collection = false;
 	enum weir_code r;
 
-	atomic_store(&d->is_auth_dead, false);
+	r = weir_dav_sign_in(d, err);
+	if (r)
+		return r;
 	weir_dav_call(&c, d, "PROPFIND", "", true);
 	c.path = d->url;
 	weir_dav_header(&c, "Depth: 0");

@@ -39,7 +39,7 @@ mkdir -p "$HOME"
 CONF=$T/weir.conf
 MNT=$T/mnt
 LIMIT=60		# seconds for one command of run, check or refuse
-_n=0 _failed=0 _mounts=()
+_n=0 _failed=0 _mounts=() _emus=()
 
 # --- TAP ----------------------------------------------------------------------------------------------------------------
 
@@ -140,6 +140,19 @@ worker_pid() { json "$("$WEIR" status --json "${1:-$MNT}")" 'v["worker_pid"]'; }
 # json TEXT EXPRESSION: a Python expression over the parsed value v
 json() { python3 -c 'import json,sys; v=json.loads(sys.argv[1]); r=eval(sys.argv[2]); print(r if isinstance(r,str) else json.dumps(r))' "$1" "$2"; }
 
+# --- servers of a test's own ----------------------------------------------------------------------------------------------
+
+# start_emu PROGRAM ARGS…: an emulator for this test alone, in a folder of its own; ends with the test. Sets url; 1: it was not built.
+start_emu() {
+	local p=$WEIR_BUILDDIR/tests/emulators/$1
+	[ -x "$p" ] || return 1
+	mkdir -p "$T/emu/$1"
+	"$p" --port 0 --dir "$T/emu/$1" --die-with-parent "${@:2}" > "$T/emu/$1.log" 2>&1 &
+	_emus+=($!)
+	wait_for 30 grep -q '^listening on ' "$T/emu/$1.log" || bail "$1 does not start" "$(cat "$T/emu/$1.log")"
+	url=http://$(sed -n 's/^listening on //p' "$T/emu/$1.log")
+}
+
 # --- the end ------------------------------------------------------------------------------------------------------------
 
 _cleanup() {
@@ -150,6 +163,7 @@ _cleanup() {
 		timeout 5 umount -l "$m" 2> /dev/null || true
 	done
 	! declare -F cleanup > /dev/null || cleanup
+	[ ${#_emus[@]} -eq 0 ] || kill "${_emus[@]}" 2> /dev/null
 	rm -rf --one-file-system "$T" 2> /dev/null
 	exit $r
 }

@@ -2,7 +2,7 @@
 # Counts of scripts/test: points, not files. A test that ends before its plan, or without one, has failed.
 
 PASSED=0 FAILED=0 SKIPPED=0
-FAILURES=() SKIPS=()
+FAILURES=() SKIPS=() TIMES=()
 
 result_pass() { PASSED=$((PASSED + 1)); step "ok    $1"; }
 
@@ -26,6 +26,7 @@ result_skip() {	# LABEL REASON
 
 result_counts() {	# LABEL PASSED FAILED SKIPPED SECONDS LOG
 	PASSED=$((PASSED + $2)) FAILED=$((FAILED + $3)) SKIPPED=$((SKIPPED + $4))
+	[ -z "$5" ] || TIMES+=("$5 $1")
 	if [ "$3" -gt 0 ]; then
 		step "FAIL  $1: $2 passed, $3 failed, $4 skipped${5:+, $5 s}"
 		result_show "$6" 40
@@ -77,9 +78,16 @@ result_tap() {	# LABEL LOG STATUS SECONDS
 	result_counts "$1" $((ok - skip)) "$bad" "$skip" "$4" "$2"
 }
 
+# From when its log was made to when its end was noted; nothing where the file system does not tell when a file was made.
+unit_seconds() {
+	local begin end
+	begin=$(stat -c %W "$1.log" 2> /dev/null) end=$(stat -c %Y "$1.trs" 2> /dev/null)
+	[ "${begin:-0}" -gt 0 ] && [ "${end:-0}" -ge "$begin" ] && echo $((end - begin))
+}
+
 # A program of `make check`: BASE.trs says how it ended; BASE.log holds CUnit's summary or TAP, or counts as one point.
 result_unit() {	# PROGRAM BASE
-	local label=${1#tests/} how row ok=0 bad=0 skip=0
+	local label=${1#tests/} how row seconds ok=0 bad=0 skip=0
 	how=$(sed -n 's/^:global-test-result: *//p' "$2.trs" 2> /dev/null)
 	[ -n "$how" ] || how=$(sed -n 's/^:test-result: *\([A-Z]*\).*/\1/p' "$2.trs" 2> /dev/null | head -n 1)
 	if [ -z "$how" ]; then
@@ -103,11 +111,19 @@ result_unit() {	# PROGRAM BASE
 	fi
 	[ "$how" = PASS ] || [ "$bad" -gt 0 ] || bad=1
 	[ "$bad" -eq 0 ] || FAILURES+=("$label: $bad ($how)")
-	result_counts "$label" "$ok" "$bad" "$skip" "" "$2.log"
+	result_counts "$label" "$ok" "$bad" "$skip" "$(unit_seconds "$2")" "$2.log"
+}
+
+times() {	# where the minutes went
+	[ ${#TIMES[@]} -gt 5 ] || return 0
+	say ""
+	say "Longest, in seconds (make check runs four at a time, the second lane beside all):"
+	printf '%s\n' "${TIMES[@]}" | sort -rn | head -n 12 | sed 's/^\([0-9]*\) /\t\1\t/'
 }
 
 summary() {	# ends the run
 	local line
+	times
 	say ""
 	if [ ${#SKIPS[@]} -gt 0 ]; then
 		say "Skipped:"

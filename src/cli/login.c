@@ -83,6 +83,14 @@ login_tell(const struct weir_remote_conf *rc, const char *lines)
 		fprintf(stderr, "signed in to '%s'; the section [remote %s] of %s must say:\n\n%s\n", rc->name, rc->name, rc->conf->path, lines);
 }
 
+/* A mount of this configuration need not wait for its next look at the remote. Whether there is one is no matter: that one asks as it starts. */
+static void
+login_tell_mount(const struct weir_remote_conf *rc)
+{
+	if (weir_control_call(rc->conf->cache_dir, json_pack("{s:s, s:s}", "verb", "look", "remote", rc->name), NULL, NULL, NULL, NULL) == WEIR_OK)
+		fprintf(stderr, "the mount that runs asks '%s' again now\n", rc->name);
+}
+
 static int
 login_act(const struct login_options *o, const struct weir_remote_conf *rc)
 {
@@ -103,8 +111,10 @@ login_act(const struct login_options *o, const struct weir_remote_conf *rc)
 		r = weir_signin(rc, o->without_browser, &lines, &err);
 	if (r == WEIR_OK && o->is_export)
 		r = login_print(&how, &err);
-	else if (r == WEIR_OK)
+	else if (r == WEIR_OK) {
 		login_tell(rc, lines != NULL ? lines : "");
+		login_tell_mount(rc);
+	}
 	weir_sign_in_clear(&how);
 	return r == WEIR_OK ? WEIR_EXIT_OK : login_failed(rc, r, &err);
 }
@@ -142,7 +152,7 @@ const struct weir_verb weir_verb_login = {
     .name = "login",
     .operands = "REMOTE",
     .summary = "sign in to a remote of the configuration",
-    .details = "Shows an address to open in a browser, or asks for the keys. A mount that runs goes on with the new sign-in within a minute.",
+    .details = "Shows an address to open in a browser, or asks for the keys. A mount that runs is told, and goes on with the new sign-in.",
     .opts = login_opts,
     .nopts = WEIR_LEN(login_opts),
     .run = login_run,

@@ -208,6 +208,14 @@ control_refresh(struct control_conn *c, json_t *request, json_t *answer, struct 
 }
 
 static enum weir_code
+control_look(struct control_conn *c, json_t *request, json_t *answer, struct weir_err *err)
+{
+	const char *remote = json_string_value(json_object_get(request, "remote"));
+
+	return weir_fs_look(c->control->fs, remote != NULL ? remote : "", err);
+}
+
+static enum weir_code
 control_verify(struct control_conn *c, json_t *request, json_t *answer, struct weir_err *err)
 {
 	bool settle = json_is_true(json_object_get(request, "settle"));
@@ -230,7 +238,8 @@ static const struct {
 	enum weir_code (*answer)(struct control_conn *, json_t *request, json_t *answer, struct weir_err *);
 } control_verbs[] = {
     {"status", control_status},	  {"problems", control_problems}, {"flush", control_flush}, {"du", control_du},
-    {"refresh", control_refresh}, {"verify", control_verify},	  {"ping", control_ping},
+    {"refresh", control_refresh}, {"look", control_look},	      {"verify", control_verify},
+    {"ping", control_ping},
 };
 
 static enum weir_code

@@ -184,6 +184,8 @@ enum weir_code weir_fs_flush(struct weir_fs *, const char *path, bool (*progress
 enum weir_code weir_fs_du(struct weir_fs *, const char *path, uint64_t *bytes, uint64_t *files, uint64_t *dirs, bool *is_lower_bound, struct weir_err *);
 /* Look at a folder again at its next touch (and everything below it). */
 enum weir_code weir_fs_refresh(struct weir_fs *, const char *path, struct weir_err *);
+/* Ask a remote of the configuration at once whether it lets us in; does not wait for the answer. NOENT: the mount has none of that name. */
+enum weir_code weir_fs_look(struct weir_fs *, const char *remote, struct weir_err *);
 /* Check every cached page below PATH against its checksum; bad clean pages are dropped (fetched again), bad unsent ones: with settle
  * they are accepted as they are now and sent, else reported and kept back. */
 enum weir_code weir_fs_verify(struct weir_fs *, const char *path, bool settle, uint64_t *pages, uint64_t *bad, struct weir_err *);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Figures and wishes of people: status, flush, du, refresh, verify. May block, except under the lock. */
+/* Figures and wishes of people: status, flush, du, refresh, look, verify. May block, except under the lock. */
 #include "config.h"
 
 #include "internal.h"
@@ -373,6 +373,19 @@ weir_fs_refresh(struct weir_fs *fs, const char *path, struct weir_err *err)
 	if (!r)
 		fs_news_data(fs, n.id);
 	return r;
+}
+
+enum weir_code
+weir_fs_look(struct weir_fs *fs, const char *remote, struct weir_err *err)
+{
+	struct weir_remote *r;
+
+	weir_store_lock(fs->st);
+	r = weir_sync_remote_named(fs->sy, remote);
+	if (r)
+		weir_remote_look(r);
+	weir_store_unlock(fs->st);
+	return r ? WEIR_OK : weir_err_set(err, WEIR_E_NOENT, "the mount has no remote '%s'", remote);
 }
 
 static enum weir_code

@@ -85,7 +85,7 @@ struct weir_remote {
 	enum weir_remote_state state;
 	char error[256];
 	int64_t probed_ms;				/* monotonic, last probe's end */
-	bool is_probing, is_other_account;
+	bool is_probing, is_asked, is_other_account;	/* is_asked: a probe is wanted at once */
 	struct weir_usage usage;			/* as the server said last, kept up with what we sent since */
 	int64_t usage_ms;
 	struct weir_cancel cancel;			/* of everything, at the end */

@@ -236,12 +236,20 @@ remote_probe(struct weir_remote *r)
 	/* Wrong credentials are not tried in a loop: servers lock accounts for that. */
 	if (r->state == WEIR_REMOTE_REFUSED && now - r->probed_ms < 60000)
 		is_due = false;
-	if (!is_due || r->is_probing)
+	if ((!is_due && !r->is_asked) || r->is_probing)
 		return;
 	r->is_probing = true;
+	r->is_asked = false;
 	j = weir_xcalloc(1, sizeof(*j));
 	j->run = probe_run;
 	remote_submit(r, j, JOB_PROBE);
+}
+
+void
+weir_remote_look(struct weir_remote *r)
+{
+	r->is_asked = true;	/* a probe under way may have begun with the old credentials: another follows it */
+	pthread_cond_broadcast(&r->sy->timer_cond);
 }
 
 /* ---- news ---- */

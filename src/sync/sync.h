@@ -33,6 +33,8 @@ struct weir_remote *weir_sync_remote(struct weir_sync *, uint64_t id);
 struct weir_remote *weir_sync_remote_named(struct weir_sync *, const char *name);
 size_t weir_sync_count(const struct weir_sync *);
 struct weir_remote *weir_sync_at(struct weir_sync *, size_t);
+/* Ask now whether it lets us in, whatever it said last and when: somebody signed in. */
+void weir_remote_look(struct weir_remote *);
 
 enum weir_remote_state { WEIR_REMOTE_CONNECTING, WEIR_REMOTE_UP, WEIR_REMOTE_DOWN, WEIR_REMOTE_REFUSED };
 enum weir_watch {		/* how changes made elsewhere are seen */

@@ -3,20 +3,9 @@
 # login, logout and init: each way to sign in from end to end, with curl as the browser; what is pasted, carried to another machine, revoked, refused.
 # weir-test: timeout=180 asan=yes
 . "$(dirname "$0")/../lib.sh"
-emus=()
-cleanup() { [ ${#emus[@]} -eq 0 ] || kill "${emus[@]}" 2> /dev/null; }
 unset DISPLAY WAYLAND_DISPLAY
 
 # Emulators of our own: revoking is not for shared ones.
-start_emu() {	# PROGRAM ARGS…: sets $url
-	local p=$WEIR_BUILDDIR/tests/emulators/$1
-	[ -x "$p" ] || return 1
-	mkdir -p "$T/$1"
-	"$p" --port 0 --dir "$T/$1" --die-with-parent "${@:2}" > "$T/$1.log" 2>&1 &
-	emus+=($!)
-	wait_for 20 grep -q '^listening on ' "$T/$1.log" || bail "$1 does not start" "$(cat "$T/$1.log")"
-	url=http://$(sed -n 's/^listening on //p' "$T/$1.log")
-}
 emu_set() { curl -sSf -o /dev/null -X POST "$1/_emu/set?$2" || bail "emulator: $2"; }
 
 start_emu driveemu --client-id drive-id --client-secret drive-secret --refresh-token seeded-refresh || skip_all "driveemu was not built"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The server renames a folder and its answer is lost: the rename stands, here and there, also when weir dies before it could ask again.
-# weir-test: timeout=120 asan=yes
+# weir-test: timeout=120 asan=yes beside=yes
 . "$(dirname "$0")/../lib.sh"
 emu=$WEIR_BUILDDIR/tests/emulators/ncemu
 [ -x "$emu" ] || skip_all "no ncemu in this build"

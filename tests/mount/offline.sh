@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # A host that is merely away does not refuse a mount: the remote is offline, the cache is served, writes wait, and it comes back.
-# weir-test: timeout=180
+# weir-test: timeout=180 beside=yes
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/remotes.sh"
 server=$T/apache

@@ -8,6 +8,7 @@
 #   far_sum rgw PATH            SHA-256 of one file, as the server gives it
 #                               (drive and dropbox have no far_*: rclone cannot be pointed at another server than theirs; cloud_token NAME gives an
 #                               access token for curl)
+#   own_emulators               no other test is seen on ncemu, drive and dropbox
 #   fresh_cache                 forget everything weir knows: the next mount sees only what the server has
 
 OWN=weir-$$-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
@@ -151,6 +152,18 @@ far_copy() { mkdir -p "$3" && rc_far copy --transfers 16 --checkers 16 "$(far "$
 far_sum() { rc_far cat "$(far "$1" "$2")" | sha256sum | cut -d ' ' -f 1; }
 far_names() { rc_far lsf -R --files-only "$(far "$1" "${2:-}")" | sort; }
 far_put() { rc_far copyto "$3" "$(far "$1" "$2")"; }	# NAME PATH FILE
+
+own_emulators() {	# those of storages with one account for all, for this test alone (before have_remote)
+	local r
+	if start_emu ncemu --user alice --password "app-password-of-$OWN"; then
+		WEIR_TEST_NCEMU=$url WEIR_TEST_NCEMU_USER=alice WEIR_TEST_NCEMU_PASSWORD=app-password-of-$OWN
+	fi
+	for r in DRIVEEMU DROPEMU; do
+		start_emu ${r,,} --client-id the-id --client-secret the-secret --refresh-token seeded || continue
+		export "WEIR_TEST_$r=$url" "WEIR_TEST_${r}_CLIENT_ID=the-id" "WEIR_TEST_${r}_CLIENT_SECRET=the-secret" "WEIR_TEST_${r}_REFRESH_TOKEN=seeded"
+	done
+	export WEIR_TEST_NCEMU WEIR_TEST_NCEMU_USER WEIR_TEST_NCEMU_PASSWORD
+}
 
 works() {	# PROMISE FUNCTION…: like check, for functions
 	local what=$1 r=0

@@ -7,21 +7,11 @@
 [ "$(id -u)" = 0 ] || skip_all "not root"
 : "${WEIR_TOKENS_WANTED:=1000}"
 LIMIT=240
-emus=()
-cleanup() { [ ${#emus[@]} -eq 0 ] || kill "${emus[@]}" 2> /dev/null; }
-
-start_emu() {	# PROGRAM: of our own, as all its tokens suffer; sets $url
-	local p=$WEIR_BUILDDIR/tests/emulators/$1
-	[ -x "$p" ] || skip_all "$1 was not built"
-	mkdir -p "$T/$1"
-	"$p" --port 0 --dir "$T/$1" --die-with-parent --client-id the-id --client-secret the-secret --refresh-token seeded > "$T/$1.log" 2>&1 &
-	emus+=($!)
-	wait_for 20 grep -q '^listening on ' "$T/$1.log" || bail "$1 does not start" "$(cat "$T/$1.log")"
-	url=http://$(sed -n 's/^listening on //p' "$T/$1.log")
-}
-start_emu driveemu
+# Emulators of our own, as all their tokens suffer.
+secrets=(--client-id the-id --client-secret the-secret --refresh-token seeded)
+start_emu driveemu "${secrets[@]}" || skip_all "driveemu was not built"
 drive=$url
-start_emu dropemu
+start_emu dropemu "${secrets[@]}" || skip_all "dropemu was not built"
 dropbox=$url
 cat > "$CONF" << C
 [weir]

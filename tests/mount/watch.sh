@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # What others change shows up by itself: files, names, sizes, cached pages; how soon is printed, and held against what is promised (Dropbox 3 s, Drive
 # and Nextcloud 10 s, S3 and WebDAV by listing age, 30 s). And nobody looking costs nothing: at most six requests a minute.
-# weir-test: timeout=420
+# weir-test: timeout=420 beside=yes
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/remotes.sh"
 export T OWN PYTHONDONTWRITEBYTECODE=1
 here=$(dirname "$0")
+
+# Emulators of our own: what other tests do in an account is news for all of it, and would be counted in the idle minute.
+own_emulators
 
 kinds=()
 for r in local rgw s3emu dav ncemu drive dropbox; do
@@ -61,7 +64,7 @@ for r in "${kinds[@]}"; do
 done
 like "and people can read it" "$("$WEIR" status "$MNT")" 'changes elsewhere: '
 
-# Nobody looks. The servers shared with other tests count everybody's requests: weir's own count is the witness, and the emulators' for a run alone.
+# Nobody looks, at any of them, for the same minute. weir's own count is the witness: of the servers some are shared with other tests.
 if [ -n "${WEIR_TEST_QUICK:-}" ]; then
 	skip "an idle minute" "takes two and a half minutes"
 	done_testing

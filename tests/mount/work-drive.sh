@@ -2,18 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Everyday work on a Google Drive: ids that stay, several files of one name, documents, shortcuts, symlinks, large files, changes by others as they
 # happen, and the same through a server that lags, throttles and loses answers. The far side is looked at without weir.
-# weir-test: timeout=600
+# weir-test: timeout=600 beside=yes
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/remotes.sh"
 
 # A server of our own: its faults strike everybody, and its requests are counted.
-emu=$WEIR_BUILDDIR/tests/emulators/driveemu
-[ -x "$emu" ] || skip_all "driveemu was not built"
-mkdir -p "$T/driveemu"
-"$emu" --port 0 --dir "$T/driveemu" --die-with-parent --client-id the-id --client-secret the-secret --refresh-token seeded > "$T/driveemu.log" 2>&1 &
-emu_pid=$!
-wait_for 30 grep -q '^listening on ' "$T/driveemu.log" || bail "driveemu does not start" "$(cat "$T/driveemu.log")"
-api=http://$(sed -n 's/^listening on //p' "$T/driveemu.log")
+start_emu driveemu --client-id the-id --client-secret the-secret --refresh-token seeded || skip_all "driveemu was not built"
+api=$url
 export WEIR_TEST_DRIVEEMU=$api WEIR_TEST_DRIVEEMU_CLIENT_ID=the-id WEIR_TEST_DRIVEEMU_CLIENT_SECRET=the-secret WEIR_TEST_DRIVEEMU_REFRESH_TOKEN=seeded
 
 # The API without token, faults or counting.
@@ -41,7 +36,6 @@ far_patch() { far -o /dev/null -X PATCH -H 'Content-Type: application/json' -d "
 seed() { far -X POST "$api/_emu/raw/emu/$1" | json "d['id']"; }
 faults() { far -o /dev/null -X POST "$api/_emu/set?$1"; }
 count() { far "$api/_emu/stats" | json "d['ops'].get('$1', 0)"; }
-cleanup_more() { kill "$emu_pid" 2> /dev/null; }
 shows() { if wait_for 15 "${@:2}"; then pass "$1"; else fail "$1"; fi; }
 FLUSH_LIMIT=180
 

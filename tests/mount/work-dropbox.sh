@@ -2,18 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Everyday work on a Dropbox: names whose case alone changes, replaced and large files, many small ones at once, changes by others as they happen,
 # and the same through a server that contends, forgets and loses answers. The far side is looked at without weir.
-# weir-test: timeout=600
+# weir-test: timeout=600 beside=yes
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/remotes.sh"
 
 # A server of our own: its faults strike everybody, and its requests are counted.
-emu=$WEIR_BUILDDIR/tests/emulators/dropemu
-[ -x "$emu" ] || skip_all "dropemu was not built"
-mkdir -p "$T/dropemu"
-"$emu" --port 0 --dir "$T/dropemu" --die-with-parent --client-id the-key --client-secret the-secret --refresh-token seeded > "$T/dropemu.log" 2>&1 &
-emu_pid=$!
-wait_for 30 grep -q '^listening on ' "$T/dropemu.log" || bail "dropemu does not start" "$(cat "$T/dropemu.log")"
-api=http://$(sed -n 's/^listening on //p' "$T/dropemu.log")
+start_emu dropemu --client-id the-key --client-secret the-secret --refresh-token seeded || skip_all "dropemu was not built"
+api=$url
 export WEIR_TEST_DROPEMU=$api WEIR_TEST_DROPEMU_CLIENT_ID=the-key WEIR_TEST_DROPEMU_CLIENT_SECRET=the-secret WEIR_TEST_DROPEMU_REFRESH_TOKEN=seeded
 
 # far ROUTE JSON: the API without token, faults or counting
@@ -30,7 +25,6 @@ far_list() {	# [FOLDER]: names, sorted
 far_field() { far_call files/get_metadata "{\"path\":\"/$OWN/$1\"}" | python3 -c "import json,sys; print(json.load(sys.stdin).get('$2'))"; }	# PATH FIELD
 faults() { curl -sS -m 10 -o /dev/null -X POST "$api/_emu/set?$1"; }
 count() { curl -sS -m 10 "$api/_emu/stats" | python3 -c "import json,sys; print(json.load(sys.stdin)['ops'].get('$1', 0))"; }
-cleanup_more() { kill "$emu_pid" 2> /dev/null; }
 FLUSH_LIMIT=180
 
 far_call files/create_folder_v2 "{\"path\":\"/$OWN\"}" > /dev/null
