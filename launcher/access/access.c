@@ -15,6 +15,21 @@
 
 /* ---- what a user has ---- */
 
+/* A text that was cut may end inside a character, and would be no text for JSON. */
+static void
+access_whole_characters(char *s, size_t max)
+{
+	size_t n = strlen(s);
+
+	if (n + 1 < max)
+		return;
+	while (n > 0 && ((unsigned char)s[n - 1] & 0xc0) == 0x80)
+		n--;
+	if (n > 0 && (unsigned char)s[n - 1] >= 0xc0)
+		n--;
+	s[n] = '\0';
+}
+
 void
 weir_standing_add(struct weir_access_standing *s, int level, const char *project, int64_t until_s, const char *fmt, ...)
 {
@@ -24,6 +39,7 @@ weir_standing_add(struct weir_access_standing *s, int level, const char *project
 	va_start(ap, fmt);
 	vsnprintf(how, sizeof(how), fmt, ap);
 	va_end(ap);
+	access_whole_characters(how, sizeof(how));
 	s->held = weir_xrealloc(s->held, s->nheld + 1, sizeof(*s->held));
 	s->held[s->nheld++] = (struct weir_access_held){level, weir_xstrdup(project), weir_xstrdup(how), until_s};
 }
@@ -132,14 +148,32 @@ static enum weir_code
 access_open(struct weir_access *a, const struct weir_access_place *places, struct weir_err *err)
 {
 	enum weir_code r = weir_policy_load(places, a->conf, &a->policy, err);
+	struct weir_err none = {0};
 
 	if (r == WEIR_OK)
 		r = weir_who_self(&a->who, err);
 	if (r != WEIR_OK || a->policy.section == NULL)
 		return r;
-	weir_standing_token(&a->policy, &a->standing);
 	weir_standing_of(&a->policy, &a->who, weir_access_now_s(), &a->standing);
+	a->is_settled = a->policy.issuer == NULL;
+	if (!a->is_settled && weir_token_find(&a->policy, &a->token, &none) != WEIR_OK) {
+		a->standing.token_note = weir_xasprintf("no token: %s", weir_err_text(&none, none.code));
+		a->is_settled = true;
+	}
 	return WEIR_OK;
+}
+
+void
+weir_access_settle(struct weir_access *a)
+{
+	int64_t now_s = weir_access_now_s();
+
+	if (a->is_settled || a->policy.section == NULL)
+		return;
+	a->is_settled = true;
+	weir_standing_clear(&a->standing);
+	weir_standing_token(&a->policy, &a->who, a->token, now_s, &a->standing);
+	weir_standing_of(&a->policy, &a->who, now_s, &a->standing);
 }
 
 enum weir_code
@@ -166,6 +200,7 @@ weir_access_close(struct weir_access *a)
 {
 	if (a == NULL)
 		return;
+	weir_secret_free(a->token);
 	weir_standing_clear(&a->standing);
 	weir_who_clear(&a->who);
 	weir_policy_clear(&a->policy);
@@ -219,18 +254,25 @@ access_refusal(const struct weir_access *a, enum weir_right right, const char *p
 	    note != NULL ? " (" : "", note != NULL ? note : "", note != NULL ? ")" : "");
 }
 
-enum weir_code
-weir_access_allows(const struct weir_access *a, enum weir_right right, const char *project, struct weir_err *err)
+static bool
+access_has(const struct weir_access *a, enum weir_right right, const char *project)
 {
 	const struct weir_access_standing *s = &a->standing;
 
-	if (a->policy.section == NULL || a->who.uid == 0)
-		return WEIR_OK;
 	for (size_t i = 0; i < s->nheld; i++) {
 		if (standing_counts(&s->held[i], project) && (a->policy.levels[s->held[i].level].rights & 1u << right))
-			return WEIR_OK;
+			return true;
 	}
-	return access_refusal(a, right, project, err);
+	return false;
+}
+
+enum weir_code
+weir_access_allows(struct weir_access *a, enum weir_right right, const char *project, struct weir_err *err)
+{
+	if (a->policy.section == NULL || a->who.uid == 0 || access_has(a, right, project))
+		return WEIR_OK;
+	weir_access_settle(a);
+	return access_has(a, right, project) ? WEIR_OK : access_refusal(a, right, project, err);
 }
 
 /* ---- limits ---- */
@@ -251,10 +293,15 @@ access_policy_limit(const struct weir_access *a, enum weir_limit which)
 }
 
 double
-weir_access_limit(const struct weir_access *a, enum weir_limit which)
+weir_access_limit(struct weir_access *a, enum weir_limit which)
 {
-	double limit = access_policy_limit(a, which), other = a->policy.other_limits[which];
+	double limit, other = a->policy.other_limits[which];
 
+	for (size_t i = 0; i < a->policy.nlevels; i++) {
+		if (a->policy.levels[i].limits[which] >= 0)
+			weir_access_settle(a);	/* it depends on the level */
+	}
+	limit = access_policy_limit(a, which);
 	if (other >= 0 && other < limit)
 		limit = other;
 	return isinf(limit) ? -1 : limit;
@@ -294,7 +341,7 @@ access_limit_place(const struct weir_access *a, enum weir_limit which)
 }
 
 enum weir_code
-weir_access_fits(const struct weir_access *a, enum weir_limit which, double asked, double in_use, struct weir_err *err)
+weir_access_fits(struct weir_access *a, enum weir_limit which, double asked, double in_use, struct weir_err *err)
 {
 	static const char *const what[] = {
 	    [WEIR_LIMIT_TRIES] = "tries at once", [WEIR_LIMIT_CPUS] = "processors of a job", [WEIR_LIMIT_MEMORY] = "memory of a job",

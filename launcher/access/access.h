@@ -7,7 +7,9 @@
  *
  * Levels stand in their order, the lowest first. A user may do what any of their levels has; the highest one is "the current level" of a sentence.
  *
- * Threads: one access is used by one thread at a time. weir_access_open() may start a thread for the network and ends it before it returns, so that the
+ * A token is looked at only when groups and grants are not enough: its issuer may have to be asked (15 s at most an answer, two answers).
+ *
+ * Threads: one access is used by one thread at a time. What asks the issuer starts a thread for the network and ends it before it returns, so that the
  * process may fork afterwards. */
 #ifndef WEIR_ACCESS_H
 #define WEIR_ACCESS_H
@@ -34,9 +36,9 @@ const char *weir_right_name(enum weir_right);	/* "try": the word in rights = …
 
 struct weir_access;
 
-/* Reads the policy, finds out who runs this process (the real uid, and the token if there is an issuer) and which levels they have. Everything
- * that can be wrong with the policy itself is said here: CONFIG. A token that is not accepted, or an issuer that does not answer, is no failure but
- * gives no level; the sentence of a refusal says so. conf (may be NULL) is borrowed until weir_access_close(). The variable that holds the token is
+/* Reads the policy and finds out who runs this process (the real uid; a token, if there is an issuer). Everything that can be wrong with the policy
+ * itself is said here: CONFIG. A token that is not accepted, or an issuer that does not answer, is no failure but gives no level; the sentence of a
+ * refusal says so. No network yet. conf (may be NULL) is borrowed until weir_access_close(). The variable that holds the token is
  * taken out of the environment: no job inherits it; so open once in a process, before a job starts.
  * *out is never NULL on success, also when there is no policy. */
 enum weir_code weir_access_open(const struct weir_conf *conf, struct weir_access **out, struct weir_err *);
@@ -45,7 +47,7 @@ void weir_access_closep(struct weir_access **);
 
 /* PERM: refused; the sentence has the current and the required level and how to ask. project: levels of other projects do not count (grants do);
  * NULL: those of any project. */
-enum weir_code weir_access_allows(const struct weir_access *, enum weir_right, const char *project, struct weir_err *);
+enum weir_code weir_access_allows(struct weir_access *, enum weir_right, const char *project, struct weir_err *);
 
 /* ---- [limits] ---- */
 
@@ -59,10 +61,10 @@ enum weir_limit {
 };
 /* Negative: no limit. The user's highest level's own value, else that of [limits], else the default (3 tries at once, nothing else); when both the system
  * and the configuration in use have one, the lower. Also without [access]. */
-double weir_access_limit(const struct weir_access *, enum weir_limit);
+double weir_access_limit(struct weir_access *, enum weir_limit);
 /* Do `asked` more fit? in_use: what other jobs of the user hold (TRIES and GPUS; 0 else). PERM with both numbers and the place of the limit. A job that names no
  * memory, processors or time where there is a limit is started with the limit itself: weir_access_limit(). */
-enum weir_code weir_access_fits(const struct weir_access *, enum weir_limit, double asked, double in_use, struct weir_err *);
+enum weir_code weir_access_fits(struct weir_access *, enum weir_limit, double asked, double in_use, struct weir_err *);
 
 /* ---- weir access ---- */
 
@@ -72,11 +74,11 @@ enum weir_code weir_access_check(const struct weir_conf *, bool *has_policy, str
 /* What is known about a user (login name or uid; NULL: who runs this process) as a JSON object that weir-access(1) describes; borrowed references
  * are the caller's to free with json_decref(). Of others no token is known. NOENT: there is no such user. */
 struct json_t;
-enum weir_code weir_access_show(const struct weir_access *, const char *user, struct json_t **out, struct weir_err *);
+enum weir_code weir_access_show(struct weir_access *, const char *user, struct json_t **out, struct weir_err *);
 
 /* The three entries of the log. Each is told to the notify hook afterwards. PERM: not for the one who asks. NOENT: no policy, no such user or level.
- * level NULL: the lowest above the current one. Written (NULL allowed): where it was written. */
-enum weir_code weir_access_request(const struct weir_access *, const char *level, const char *why, struct weir_err *);
+ * level NULL: the lowest above the current one. */
+enum weir_code weir_access_request(struct weir_access *, const char *level, const char *why, struct weir_err *);
 /* until: 2026-12-31 (that whole day, UTC), a date with a time (ISO 8601), or a span from now as 12h or 30d. */
 enum weir_code weir_access_grant(const struct weir_access *, const char *user, const char *level, const char *until, const char *reason, struct weir_err *);
 enum weir_code weir_access_revoke(const struct weir_access *, const char *user, const char *reason, struct weir_err *);

@@ -122,7 +122,7 @@ asks_write_request(const struct weir_access *a, const json_t *entry, struct weir
 }
 
 enum weir_code
-weir_access_request(const struct weir_access *a, const char *level, const char *why, struct weir_err *err)
+weir_access_request(struct weir_access *a, const char *level, const char *why, struct weir_err *err)
 {
 	struct weir_err hook = {0};
 	json_t *entry;
@@ -131,6 +131,7 @@ weir_access_request(const struct weir_access *a, const char *level, const char *
 
 	if (r == WEIR_OK)
 		r = asks_check_text("--why", why, err);
+	weir_access_settle(a);
 	if (r == WEIR_OK)
 		r = asks_level(a, level, &want, err);
 	if (r != WEIR_OK)
@@ -344,7 +345,7 @@ asks_show_policy(const struct weir_access *a)
 }
 
 static json_t *
-asks_show_limits(const struct weir_access *a)
+asks_show_limits(struct weir_access *a)
 {
 	static const char *const names[] = {
 	    [WEIR_LIMIT_TRIES] = "tries", [WEIR_LIMIT_CPUS] = "cpus", [WEIR_LIMIT_MEMORY] = "memory", [WEIR_LIMIT_GPUS] = "gpus", [WEIR_LIMIT_TIME] = "time_ms",
@@ -361,7 +362,7 @@ asks_show_limits(const struct weir_access *a)
 }
 
 static json_t *
-asks_show_who(const struct weir_access *a, const struct weir_access_who *w, const struct weir_access_standing *s)
+asks_show_who(struct weir_access *a, const struct weir_access_who *w, const struct weir_access_standing *s)
 {
 	const struct weir_access_policy *p = &a->policy;
 	WEIR_AUTO(weir_freep) char *own = asks_own_file(p, w->uid), *answered = asks_answered(p, w);
@@ -383,7 +384,7 @@ asks_show_who(const struct weir_access *a, const struct weir_access_who *w, cons
 }
 
 enum weir_code
-weir_access_show(const struct weir_access *a, const char *user, struct json_t **out, struct weir_err *err)
+weir_access_show(struct weir_access *a, const char *user, struct json_t **out, struct weir_err *err)
 {
 	struct weir_access_standing other = {0};
 	struct weir_access_who w = {0};
@@ -398,6 +399,8 @@ weir_access_show(const struct weir_access *a, const char *user, struct json_t **
 		if (!is_self && a->policy.section != NULL)
 			weir_standing_of(&a->policy, &w, weir_access_now_s(), &other);
 	}
+	if (is_self)
+		weir_access_settle(a);
 	*out = asks_show_who(a, is_self ? &a->who : &w, is_self ? &a->standing : &other);
 	json_object_set_new(*out, "policy", asks_show_policy(a));
 	if (is_self)

@@ -86,6 +86,14 @@ enum weir_code weir_grant_log_append(const char *path, const json_t *entry, mode
 void weir_grant_log_levels(const struct weir_grant_log *, const struct weir_access_policy *, const char *const *ids, int64_t now_s,
     int64_t until[WEIR_LEVELS_MAX], const json_t *by[WEIR_LEVELS_MAX]);
 
+/* ---- token.c ---- */
+
+/* Takes the variable out of the environment. Owned (weir_secret_free). NOENT: there is none. */
+enum weir_code weir_token_find(const struct weir_access_policy *, char **out, struct weir_err *);
+/* The claims, owned. AUTH, NOENT: it does not count; others: it could not be checked. */
+enum weir_code weir_token_verify(const struct weir_access_policy *, const struct weir_access_who *, const char *token, int64_t now_s, json_t **claims,
+    struct weir_err *);
+
 /* ---- the verdict ---- */
 
 struct weir_access_held {
@@ -109,11 +117,15 @@ struct weir_access {
 	struct weir_access_policy policy;
 	struct weir_access_who who;
 	struct weir_access_standing standing;
+	char *token;				/* NULL: none */
+	bool is_settled;			/* the token was looked at, or there is none */
 };
 enum weir_code weir_access_open_at(const struct weir_access_place *, const struct weir_conf *, struct weir_access **out, struct weir_err *);
 /* What groups and the log give; a token before it, because it may say who somebody is. */
 void weir_standing_of(const struct weir_access_policy *, const struct weir_access_who *, int64_t now_s, struct weir_access_standing *);
-void weir_standing_token(const struct weir_access_policy *, struct weir_access_standing *);
+void weir_standing_token(const struct weir_access_policy *, const struct weir_access_who *, const char *token, int64_t now_s, struct weir_access_standing *);
+/* A token is looked at when nothing else is enough: it may need the network. */
+void weir_access_settle(struct weir_access *);
 int weir_policy_needed(const struct weir_access_policy *, enum weir_right);	/* the lowest level with that right, -1: none */
 int64_t weir_access_now_s(void);
 enum weir_code weir_access_until(const char *text, int64_t now_s, int64_t *out_s, struct weir_err *);	/* what --until means; INVAL */

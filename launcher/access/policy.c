@@ -2,7 +2,8 @@
 /* The rows of a policy: [access], [level], [project], [limits] made into types, with the place of every mistake. Knows no user and no token. */
 #include "config.h"
 
-#include "impl.h"
+#include "claims.h"
+#include "keys.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -245,6 +246,8 @@ policy_project(struct weir_access_policy *p, const struct weir_section_conf *s, 
 		return weir_conf_section_bad(s, NULL, err, "'level' is needed: what its members get");
 	if (level != NULL && groups == NULL && j.role == NULL && j.entitlement == NULL)
 		return weir_conf_section_bad(s, NULL, err, "says a level for nobody: members_group, role or entitlement is needed");
+	if (j.entitlement != NULL && !weir_entitlement_is_good(j.entitlement))
+		return weir_conf_section_bad(s, "entitlement", err, "'%.100s' is not of the form urn:...:group:GROUP[:role=ROLE][#AUTHORITY]", j.entitlement);
 	if (p->issuer == NULL && groups == NULL)
 		return weir_conf_section_bad(s, NULL, err, "%s", "knows nobody: it needs members_group, or [access] an issuer of tokens");
 	j.groups = weir_access_split(groups != NULL ? groups : "");
@@ -273,8 +276,8 @@ policy_seconds(const struct weir_section_conf *s, const char *key, int64_t def_s
 }
 
 /* Keys and tokens travel by TLS, or stay on this host (tests). */
-static bool
-policy_is_safe_url(const char *url)
+bool
+weir_access_is_safe_url(const char *url)
 {
 	static const char *const local[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};
 
@@ -308,7 +311,7 @@ policy_token_keys(struct weir_access_policy *p, struct weir_err *err)
 			return weir_conf_section_bad(s, with_issuer[i], err, "means nothing without 'issuer'");
 	}
 	p->audiences = weir_access_split(audience != NULL ? audience : "");
-	if (p->issuer != NULL && !policy_is_safe_url(p->issuer))
+	if (p->issuer != NULL && !weir_access_is_safe_url(p->issuer))
 		return weir_conf_section_bad(s, "issuer", err, "'%.100s' is no https address", p->issuer);
 	if (p->issuer != NULL && p->audiences[0] == NULL)
 		return weir_conf_section_bad(s, NULL, err, "'audience' is needed besides 'issuer': for whom tokens are made, as 'account'");

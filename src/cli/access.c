@@ -131,7 +131,7 @@ access_put(const json_t *o)
 }
 
 static enum weir_code
-access_show(const struct weir_access *a, const struct access_options *o, char **operands, struct weir_err *err)
+access_show(struct weir_access *a, const struct access_options *o, char **operands, struct weir_err *err)
 {
 	json_t *who = NULL;
 	enum weir_code r = weir_access_show(a, operands[0], &who, err);
@@ -149,7 +149,7 @@ access_show(const struct weir_access *a, const struct access_options *o, char **
 /* ---- the others ---- */
 
 static enum weir_code
-access_request(const struct weir_access *a, const struct access_options *o, char **operands, struct weir_err *err)
+access_request(struct weir_access *a, const struct access_options *o, char **operands, struct weir_err *err)
 {
 	enum weir_code r = weir_access_request(a, o->level, o->why, err);
 
@@ -159,7 +159,7 @@ access_request(const struct weir_access *a, const struct access_options *o, char
 }
 
 static enum weir_code
-access_grant(const struct weir_access *a, const struct access_options *o, char **operands, struct weir_err *err)
+access_grant(struct weir_access *a, const struct access_options *o, char **operands, struct weir_err *err)
 {
 	enum weir_code r = weir_access_grant(a, operands[0], operands[1], o->until, o->reason, err);
 
@@ -170,7 +170,7 @@ access_grant(const struct weir_access *a, const struct access_options *o, char *
 
 /* Levels by membership stay: to be said, because the word suggests otherwise. */
 static enum weir_code
-access_revoke(const struct weir_access *a, const struct access_options *o, char **operands, struct weir_err *err)
+access_revoke(struct weir_access *a, const struct access_options *o, char **operands, struct weir_err *err)
 {
 	enum weir_code r = weir_access_revoke(a, operands[0], o->reason, err);
 	json_t *who = NULL;
@@ -187,7 +187,7 @@ access_revoke(const struct weir_access *a, const struct access_options *o, char 
 static const struct access_act {
 	const char *name, *operands;
 	int min, max;
-	enum weir_code (*run)(const struct weir_access *, const struct access_options *, char **operands, struct weir_err *);
+	enum weir_code (*run)(struct weir_access *, const struct access_options *, char **operands, struct weir_err *);
 } access_acts[] = {
     {"show", "[USER]", 0, 1, access_show},
     {"request", "--why TEXT [--level LEVEL]", 0, 0, access_request},

@@ -23,7 +23,7 @@ weir_oauth_challenge(const char *verifier, char out[64])
 	WEIR_AUTO(weir_freep) char *text = NULL;
 
 	weir_sha256(verifier, strlen(verifier), sum);
-	text = weir_oauth_base64url(sum, sizeof(sum));
+	text = weir_base64url(sum, sizeof(sum));
 	snprintf(out, 64, "%s", text);
 }
 

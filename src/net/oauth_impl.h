@@ -45,8 +45,6 @@ struct weir_buf;
 void weir_oauth_field(struct weir_buf *, const char *name, const char *value);
 void weir_oauth_wipe(struct weir_buf *);	/* zeroes and frees */
 
-/* Base64url without padding; owned. */
-char *weir_oauth_base64url(const void *, size_t);
 /* The signed assertion (RFC 7523) for the app's service account; owned. CONFIG: the key file is no such key. */
 enum weir_code weir_oauth_assertion(const struct weir_oauth_app *, int64_t now_s, char **out, struct weir_err *);
 

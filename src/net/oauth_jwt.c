@@ -19,18 +19,6 @@
 #define JWT_KEY_MAX 65536
 #define JWT_LIFE_S 3600		/* the longest that Google takes */
 
-char *
-weir_oauth_base64url(const void *data, size_t n)
-{
-	char *out = weir_xcalloc(weir_base64_len(n), 1), *p;
-
-	weir_base64(data, n, out);
-	for (p = out; *p != '\0' && *p != '='; p++)
-		*p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
-	*p = '\0';
-	return out;
-}
-
 static enum weir_code
 jwt_read(const char *path, json_t **out, struct weir_err *err)
 {
@@ -63,8 +51,8 @@ jwt_text(const struct weir_oauth_app *app, const json_t *key, int64_t now_s)
 	json_t *c = json_pack("{s:s, s:s*, s:s, s:I, s:I, s:s*}", "iss", json_string_value(json_object_get(key, "client_email")), "scope", app->scope,
 	    "aud", app->token_url, "iat", (json_int_t)now_s, "exp", (json_int_t)(now_s + JWT_LIFE_S), "sub", app->subject);
 	WEIR_AUTO(weir_freep) char *head = json_dumps(h, JSON_COMPACT), *claims = json_dumps(c, JSON_COMPACT);
-	WEIR_AUTO(weir_freep) char *a = head != NULL ? weir_oauth_base64url(head, strlen(head)) : NULL;
-	WEIR_AUTO(weir_freep) char *b = claims != NULL ? weir_oauth_base64url(claims, strlen(claims)) : NULL;
+	WEIR_AUTO(weir_freep) char *a = head != NULL ? weir_base64url(head, strlen(head)) : NULL;
+	WEIR_AUTO(weir_freep) char *b = claims != NULL ? weir_base64url(claims, strlen(claims)) : NULL;
 
 	json_decref(h);
 	json_decref(c);
@@ -86,7 +74,7 @@ jwt_sign(const char *pem, const char *text)
 	    EVP_DigestSign(ctx, NULL, &n, (const unsigned char *)text, strlen(text)) == 1) {
 		sig = weir_xcalloc(n, 1);
 		if (EVP_DigestSign(ctx, sig, &n, (const unsigned char *)text, strlen(text)) == 1)
-			out = weir_oauth_base64url(sig, n);
+			out = weir_base64url(sig, n);
 	}
 	free(sig);
 	EVP_MD_CTX_free(ctx);

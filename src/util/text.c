@@ -218,6 +218,18 @@ weir_base64(const void *data, size_t n, char *out)
 	*out = '\0';
 }
 
+char *
+weir_base64url(const void *data, size_t n)
+{
+	char *out = weir_xcalloc(weir_base64_len(n), 1), *p;
+
+	weir_base64(data, n, out);
+	for (p = out; *p != '\0' && *p != '='; p++)
+		*p = *p == '+' ? '-' : *p == '/' ? '_' : *p;
+	*p = '\0';
+	return out;
+}
+
 /* Standard or URL-safe alphabet, padded or not; no blanks. */
 ssize_t
 weir_unbase64(const char *in, unsigned char *out, size_t max)

@@ -30,6 +30,7 @@ void weir_hex(const unsigned char *in, size_t n, char *out /* 2n+1 */);
 int weir_unhex(const char *hex, size_t n, unsigned char *out /* n/2 */);	/* 0 or -1 */
 size_t weir_base64_len(size_t n);			/* with the NUL */
 void weir_base64(const void *in, size_t n, char *out);
+char *weir_base64url(const void *in, size_t n);		/* with - and _, without padding (RFC 4648 section 5); owned */
 ssize_t weir_unbase64(const char *in, unsigned char *out, size_t max);	/* bytes or -1 */
 
 /* "200GiB", "2TB", "500", "1.5 MB": kB MB GB TB PB are powers of 1000, KiB … PiB of 1024. 0 or -1. */
