@@ -340,8 +340,8 @@ class Dropbox(Token):
 def far(kind):
     env = os.environ
     own = env["OWN"]
-    if kind == "local":
-        return Folder(os.path.join(env["T"], "remote/local"))
+    if kind in ("local", "rclone-local", "rclone-sftp"):
+        return Folder(os.path.join(env["T"], "remote", kind))
     if kind == "dav":
         return Dav(f"{env['WEIR_TEST_DAV']}/{own}", env["WEIR_TEST_DAV_USER"], env["WEIR_TEST_DAV_PASSWORD"])
     if kind == "ncemu":

@@ -13,7 +13,7 @@ count=200
 count=${WEIR_TEST_RACES:-$count}
 seed=${WEIR_TEST_SEED:-$(($(date +%s) % 100000))}
 
-for r in ${WEIR_TEST_KINDS:-local rgw s3emu dav ncemu drive dropbox}; do
+for r in ${WEIR_TEST_KINDS:-local rgw s3emu dav ncemu drive dropbox rclone-local rclone-sftp}; do
 	if ! have_remote $r; then
 		skip "$r" "$(why_not $r)"
 		continue

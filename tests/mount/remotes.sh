@@ -3,6 +3,8 @@
 # weir (rclone, curl). Sourced after tests/lib.sh; not a test itself.
 #
 #   have_remote rgw || …        local, rgw (Ceph), dav (Apache), s3emu, ncemu, drive, dropbox (emulators): is it there?
+#                               rclone-local, rclone-sftp: a folder through a real rclone, and one more through an sshd of the test's own; the far
+#                               side sees both as folders
 #   conf_remotes local rgw dav  $CONF with one remote of that name each, in a bucket or folder of this test's own
 #   far_copy rgw SUB FOLDER     what the server has under SUB, fetched by rclone
 #   far_sum rgw PATH            SHA-256 of one file, as the server gives it
@@ -25,6 +27,8 @@ have_remote() {
 	ncemu) [ -n "${WEIR_TEST_NCEMU:-}" ] && command -v rclone > /dev/null ;;
 	drive) [ -n "${WEIR_TEST_DRIVEEMU:-}" ] ;;
 	dropbox) [ -n "${WEIR_TEST_DROPEMU:-}" ] ;;
+	rclone-local) command -v rclone > /dev/null ;;
+	rclone-sftp) command -v rclone > /dev/null && [ -x /usr/sbin/sshd ] ;;
 	*) return 1 ;;
 	esac
 }
@@ -34,6 +38,7 @@ why_not() {	# NAME: the reason for a skip
 	case $1 in
 	rgw) echo "no Ceph RGW here (WEIR_TEST_RGW)" ;;
 	dav) echo "no Apache mod_dav here (WEIR_TEST_DAV)" ;;
+	rclone-sftp) echo "no sshd here" ;;
 	*) echo "no $1 here" ;;
 	esac
 }
@@ -108,8 +113,25 @@ _cloud_remote() {	# NAME URL ID SECRET REFRESH: signed in as `weir login` leaves
 	(umask 077 && printf '{"access_token":"","refresh_token":"%s","token_type":"Bearer","expires_at":0}\n' "$5" > "$T/$1.token")
 }
 
+_rclone_remote() {	# KIND: a section of that name for rclone, too
+	local path=
+	mkdir -p "$T/remote/$1"
+	if [ "$1" = rclone-local ]; then
+		printf '[%s]\ntype = alias\nremote = %s\n' "$1" "$T/remote/$1" >> "$RCLONE_CONF"
+	else
+		"$WEIR_SRCDIR/tests/servers/sshd.sh" start "$T/sshd" > "$T/sshd.env" 2> "$T/sshd.err" || bail "no sshd" "$(cat "$T/sshd.err")"
+		path=$T/remote/$1
+		{
+			printf '[%s]\ntype = sftp\n' "$1"
+			sed -n 's/^\(host\|port\|user\|key_file\|known_hosts_file\)=/\1 = /p' "$T/sshd.env"
+		} >> "$RCLONE_CONF"
+	fi
+	printf '[remote %s]\ntype = rclone\nremote = %s:%s\nconfig = %s\n' "$1" "$1" "$path" "$RCLONE_CONF" >> "$CONF"
+}
+
 remote_section() {	# NAME
 	case $1 in
+	rclone-*) _rclone_remote "$1" ;;
 	local)
 		mkdir -p "$T/remote/local"
 		printf '[remote local]\ntype = local\npath = %s\n' "$T/remote/local" >> "$CONF"
@@ -142,7 +164,7 @@ conf_remotes() {
 
 far() {	# NAME [SUB] -> a path for rclone
 	case $1 in
-	local) echo "$T/remote/local/${2:-}" ;;
+	local | rclone-*) echo "$T/remote/$1/${2:-}" ;;
 	*) echo "$1:$OWN/${2:-}" ;;
 	esac
 }
@@ -203,7 +225,13 @@ no_stuck() {	# PROMISE: no process of this test sleeps in D state
 cleanup() {
 	local r
 	for r in "${USED[@]}"; do
-		case $r in local | drive | dropbox) continue ;; esac
+		case $r in
+		local | drive | dropbox | rclone-local) continue ;;
+		rclone-sftp)
+			"$WEIR_SRCDIR/tests/servers/sshd.sh" stop "$T/sshd"
+			continue
+			;;
+		esac
 		FAR_LIMIT=60 rc_far purge "$(far "$r")" > /dev/null 2>&1
 	done
 	! declare -F cleanup_more > /dev/null || cleanup_more
