@@ -319,7 +319,7 @@ weir_dav_op_check(struct weir_backend *b, const struct weir_ctx *ctx, void (*lin
 	how[0] = atomic_load(&d->how_put);
 	how[1] = atomic_load(&d->how_copy);
 	how[2] = atomic_load(&d->how_delete);
-	if (d->auth && strncasecmp(d->origin, "http:", 5) == 0 && strncmp(d->origin, "http://127.0.0.1:", 17) != 0)
+	if (d->auth && !weir_http_url_is_safe(d->origin))
 		line(arg, "the credentials travel in the clear: the url is http, not https");
 	for (size_t i = 0; i < WEIR_LEN(what); i++) {
 		WEIR_AUTO(weir_freep) char *s = weir_xasprintf("versions when %s: %s", what[i], learn_spelling(how[i]));

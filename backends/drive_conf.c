@@ -18,13 +18,10 @@ static enum weir_code
 conf_url(const struct weir_remote_conf *rc, const char *key, const char *def, char **out, struct weir_err *err)
 {
 	const char *v = weir_conf_get(rc, key);
-	WEIR_AUTO(weir_freep) char *url = weir_xstrdup(v == NULL ? def : v), *host = weir_http_url_host(url);
+	WEIR_AUTO(weir_freep) char *url = weir_xstrdup(v == NULL ? def : v);
 	size_t n = strlen(url);
-	bool is_loopback;
 
-	is_loopback = host != NULL && strncmp(url, "http://", 7) == 0 &&
-	    (strncmp(host, "127.", 4) == 0 || strncmp(host, "localhost", 9) == 0 || strncmp(host, "[::1]", 5) == 0);
-	if (host == NULL || strchr(host, '@') != NULL || (strncmp(url, "https://", 8) != 0 && !is_loopback))
+	if (!weir_http_url_is_safe(url) || strstr(url, "://") == NULL)
 		return weir_err_set(err, WEIR_E_CONFIG, "remote '%s': %s must be an https address, not '%s'", rc->name, key, url);
 	while (n > 0 && url[n - 1] == '/')
 		url[--n] = '\0';

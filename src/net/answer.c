@@ -4,6 +4,7 @@
 
 #include "http.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,6 +60,31 @@ weir_http_retry_after_ms(const struct weir_http_resp *resp)
 		return -1;
 	ms = (when - weir_wall_ns()) / 1000000;
 	return ms > 0 ? ms : 0;
+}
+
+static bool
+url_is_loopback(const char *host)
+{
+	struct in_addr a;
+
+	return strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 || (inet_pton(AF_INET, host, &a) == 1 && ntohl(a.s_addr) >> 24 == 127);
+}
+
+bool
+weir_http_url_is_safe(const char *url)
+{
+	CURLU *u = curl_url();
+	char *host = NULL, *scheme = NULL, *user = NULL;
+	bool is_safe = u != NULL && curl_url_set(u, CURLUPART_URL, url, CURLU_PATH_AS_IS) == CURLUE_OK &&
+	    curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK && curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+	    curl_url_get(u, CURLUPART_USER, &user, 0) == CURLUE_NO_USER &&
+	    (strcmp(scheme, "https") == 0 || (strcmp(scheme, "http") == 0 && url_is_loopback(host)));
+
+	curl_free(user);
+	curl_free(host);
+	curl_free(scheme);
+	curl_url_cleanup(u);
+	return is_safe;
 }
 
 char *

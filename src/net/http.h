@@ -84,5 +84,7 @@ char *weir_http_header(const struct weir_http_resp *, const char *name, char *ou
 int64_t weir_http_retry_after_ms(const struct weir_http_resp *);
 /* "host[:port]" of a URL exactly as curl will send it in Host: (default ports left out). Owned. NULL: not a URL. */
 char *weir_http_url_host(const char *url);
+/* May secrets travel there? https, or http to this very host: localhost, 127.0.0.0/8, [::1], as the whole name. No user in it. */
+bool weir_http_url_is_safe(const char *url);
 
 #endif

@@ -31,22 +31,6 @@ weir_oauth_field(struct weir_buf *b, const char *name, const char *value)
 	weir_url_encode(b, value, strlen(value), "");
 }
 
-/* Secrets travel by TLS, or stay on this host. */
-static bool
-ask_is_safe(const char *url)
-{
-	WEIR_AUTO(weir_freep) char *host = weir_http_url_host(url);
-	size_t n;
-
-	if (host == NULL || strchr(host, '@') != NULL)
-		return false;
-	if (strncmp(url, "https://", 8) == 0)
-		return true;
-	n = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
-	return strncmp(url, "http://", 7) == 0 && ((n == 9 && (strncmp(host, "localhost", 9) == 0 || strncmp(host, "127.0.0.1", 9) == 0)) ||
-	    (n == 5 && strncmp(host, "[::1]", 5) == 0));
-}
-
 /* The server's own words, printable, without the quotes of JSON. */
 static void
 ask_words(const json_t *o, char *out, size_t max)
@@ -113,7 +97,7 @@ weir_oauth_post(struct weir_http_pool *pool, const char *url, const char *form, 
 	enum weir_code r;
 
 	*is_refused = false;
-	if (!ask_is_safe(url))
+	if (!weir_http_url_is_safe(url))
 		return weir_err_set(err, WEIR_E_CONFIG, "'%s' is no https address", url);
 	if (form != NULL)
 		headers[n++] = "Content-Type: application/x-www-form-urlencoded";

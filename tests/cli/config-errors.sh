@@ -144,6 +144,13 @@ printf 'x\n' > "$T/secret"
 chmod 644 "$T/secret"
 printf '[remote a]\ntype = webdav\nurl = http://127.0.0.1:9/\nuser = u\npassword_file = %s/secret\n' "$T" > "$CONF"
 refused_remote "a secret's file that others can read" "chmod 600"
+chmod 600 "$CONF"
+for url in http://localhost.example.net http://127.example.net:8080 http://localhost@example.net; do	# that begin like this host, and are others
+	printf '[remote a]\ntype = drive\nclient_id = i\nclient_secret = s\napi_url = %s\n' "$url" > "$CONF"
+	refused_remote "drive: a token does not go to $url" "api_url must be an https address"
+	printf '[remote a]\ntype = dropbox\nclient_id = i\ncontent_url = %s\n' "$url" > "$CONF"
+	refused_remote "dropbox: a token does not go to $url" "content_url must be an https address"
+done
 
 # --- the file itself ---------------------------------------------------------------------------------------------------
 printf '[remote a]\ntype = webdav\nurl = http://127.0.0.1:9/\nuser = u\npassword = hunter2-in-clear\n' > "$CONF"

@@ -701,6 +701,25 @@ hosts_are_spelt_as_curl_sends_them(void)
 }
 
 static void
+secrets_travel_by_tls_or_stay_here(void)
+{
+	static const struct { const char *url; bool is_safe; } rows[] = {
+	    {"https://a.example/x", true}, {"https://a.example:8443", true}, {"HTTPS://a.example", true}, {"http://a.example", false},
+	    {"http://localhost", true}, {"http://LOCALHOST:80/x", true}, {"http://127.0.0.1:9/x", true}, {"http://127.3.2.1", true}, {"http://[::1]:9", true},
+	    {"http://localhost.a.example", false}, {"http://localhosts", false}, {"http://127.a.example:8080/", false}, {"http://127.0.0.1.a.example", false},
+	    {"http://[::1234]", false}, {"http://128.0.0.1", false}, {"http://localhost@a.example", false}, {"http://localhost:80@a.example/", false},
+	    {"https://localhost@a.example", false}, {"https://a.example@localhost", false}, {"ftp://localhost", false}, {"file:///etc/passwd", false},
+	    {"localhost", false}, {"", false}, {"https://", false},
+	};
+
+	for (size_t i = 0; i < WEIR_LEN(rows); i++) {
+		CU_ASSERT_EQUAL(weir_http_url_is_safe(rows[i].url), rows[i].is_safe);
+		if (weir_http_url_is_safe(rows[i].url) != rows[i].is_safe)
+			fprintf(stderr, "%s\n", rows[i].url);
+	}
+}
+
+static void
 retry_after_may_be_a_date(void)
 {
 	struct weir_http_resp resp = {.raw_headers = WEIR_BUF(1000)};
@@ -744,6 +763,7 @@ main(void)
 	CU_ADD_TEST(s, many_threads_at_once);
 	CU_ADD_TEST(s, bandwidth_is_kept_both_ways);
 	CU_ADD_TEST(s, hosts_are_spelt_as_curl_sends_them);
+	CU_ADD_TEST(s, secrets_travel_by_tls_or_stay_here);
 	CU_ADD_TEST(s, retry_after_may_be_a_date);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
