@@ -91,7 +91,7 @@ check_run(const struct weir_verb *verb, int argc, char **argv)
 	}
 	if (o.live != NULL)
 		return weir_live(conf, o.live, o.report);
-	results = weir_probe(conf, o.is_verbose, o.is_verbose ? CHECK_DEEP_MS : CHECK_MS);
+	results = weir_probe(conf, NULL, o.is_verbose, o.is_verbose ? CHECK_DEEP_MS : CHECK_MS);
 	json_array_foreach (results, i, r) {
 		if (!check_is_ok(r))
 			status = WEIR_EXIT_FAILED;

@@ -104,10 +104,11 @@ void weir_print_answer(json_t *, const char *key, const char *value);
 /* ---- probing remotes ---- */
 
 /* Probes every remote at once, for limit_ms at most, and gives an array of {"name", "type", "code", "error", "lines": […]} in the
- * order of the configuration. Makes threads: a process that means to fork and go on calls weir_probe_apart(). */
-json_t *weir_probe(const struct weir_conf *, bool is_deep, int64_t limit_ms);
+ * order of the configuration; one that is the place of an earlier one fails, and has that one's name as "twin". only (NULL: all): the one to ask; of the
+ * others it is just looked which places they are. Makes threads: a process that means to fork and go on calls weir_probe_apart(). */
+json_t *weir_probe(const struct weir_conf *, const char *only, bool is_deep, int64_t limit_ms);
 /* The same in a child process; NULL and err when that was not possible. */
-json_t *weir_probe_apart(const struct weir_conf *, bool is_deep, int64_t limit_ms, struct weir_err *);
+json_t *weir_probe_apart(const struct weir_conf *, const char *only, bool is_deep, int64_t limit_ms, struct weir_err *);
 #define WEIR_PROBE_MS 6000
 /* Would waiting not heal this? Then a mount is refused. */
 bool weir_probe_refuses(const json_t *result);

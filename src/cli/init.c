@@ -232,8 +232,8 @@ init_ask_kind(struct init *in)
 static bool
 init_keep_secret(struct init *in, const struct weir_ask *a, const char *answer)
 {
-	const char *slash = strrchr(in->path, '/');
-	WEIR_AUTO(weir_freep) char *file = weir_xasprintf("%.*s/secrets/%s.%s", (int)(slash - in->path), in->path, in->name, a->key);
+	WEIR_AUTO(weir_freep) char *ending = weir_xasprintf(".%s", a->key);
+	WEIR_AUTO(weir_freep) char *file = weir_conf_beside(in->path, "secrets", in->name, ending);
 	struct weir_err err = {0};
 	enum weir_code r = weir_signin_secret_save(file, answer, &err);
 
@@ -278,32 +278,41 @@ init_sign_in(struct init *in, bool without_browser, struct weir_err *err)
 	return r;
 }
 
-/* Only the new one is asked. */
+static const json_t *
+init_result(const struct init *in, const json_t *results)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (results, i, one) {
+		if (strcmp(json_string_value(json_object_get(one, "name")), in->name) == 0)
+			return one;
+	}
+	return NULL;
+}
+
+/* Only the new one is asked. false and *r == OK: it may be added all the same. */
 static bool
 init_probe(struct init *in, struct weir_err *err, enum weir_code *r)
 {
 	static struct weir_conf *conf;	/* stays: a thread that overran the limit may still look at it */
 	const struct weir_remote_conf *rc;
-	struct weir_conf one;
+	const json_t *result = NULL, *twin;
 	json_t *results;
-	const char *reason;
 	bool is_ok = false;
 
 	*r = init_remote(in, &conf, &rc, err);
 	if (*r != WEIR_OK)
 		return false;
-	one = *conf;
-	one.remotes = (struct weir_remote_conf *)rc;
-	one.nremotes = 1;
-	results = weir_probe_apart(&one, false, INIT_PROBE_MS, err);
-	if (results == NULL)
+	results = weir_probe_apart(conf, in->name, false, INIT_PROBE_MS, err);
+	if (results == NULL || (result = init_result(in, results)) == NULL)
 		*r = WEIR_E_IO;
-	else if (strcmp(json_string_value(json_object_get(json_array_get(results, 0), "code")), "OK") == 0)
+	else if ((twin = json_object_get(result, "twin")) != NULL)
+		*r = weir_err_set(err, WEIR_E_EXIST, "'%s' is the same place as remote '%s'; the configuration is as it was", in->name, json_string_value(twin));
+	else if (strcmp(json_string_value(json_object_get(result, "code")), weir_code_name(WEIR_OK)) == 0)
 		is_ok = true;
-	else {
-		reason = weir_probe_reason(json_array_get(results, 0));
-		weir_say("remote '%s': %s", in->name, reason);
-	}
+	else
+		weir_say("remote '%s': %s", in->name, weir_probe_reason(result));
 	json_decref(results);
 	return is_ok;
 }

@@ -109,7 +109,7 @@ mount_check_cache(const struct mount_job *job, struct weir_err *err)
 static enum weir_code
 mount_check_remotes(const struct mount_job *job, struct weir_err *err)
 {
-	json_t *results = weir_probe_apart(job->conf, false, WEIR_PROBE_MS, err), *result;
+	json_t *results = weir_probe_apart(job->conf, NULL, false, WEIR_PROBE_MS, err), *result;
 	unsigned refused = 0;
 	size_t i;
 

@@ -31,10 +31,12 @@ struct probe_slot {
 	struct weir_err err;
 	json_t *lines;
 	char *fingerprint;	/* what place it is; NULL: not opened */
+	const char *twin;	/* the same place under another name */
 };
 
 struct probe {
 	struct weir_http *http;
+	const char *only;	/* NULL: all are asked */
 	bool is_deep;
 	int64_t deadline_ms;
 	pthread_mutex_t lock;
@@ -69,7 +71,8 @@ probe_one(struct probe_slot *s, struct weir_err *err)
 	pthread_mutex_lock(&s->probe->lock);
 	s->fingerprint = be->ops->fingerprint(be);
 	pthread_mutex_unlock(&s->probe->lock);
-	r = be->ops->probe(be, &ctx, err);
+	if (s->probe->only == NULL || strcmp(s->probe->only, s->remote->name) == 0)
+		r = be->ops->probe(be, &ctx, err);
 	if (r == WEIR_OK && s->probe->is_deep && be->ops->check != NULL)
 		r = be->ops->check(be, &ctx, probe_line, s, err);
 	weir_backend_close(be);
@@ -140,12 +143,14 @@ probe_result(const struct probe_slot *s, int64_t limit_ms)
 	json_object_set_new(o, "type", json_string(s->remote->type));
 	json_object_set_new(o, "code", json_string(weir_code_name(r)));
 	json_object_set_new(o, "error", text != NULL ? text : json_string(weir_code_text(r)));
+	if (s->twin != NULL)
+		json_object_set_new(o, "twin", json_string(s->twin));
 	json_object_set_new(o, "lines", s->is_done ? json_incref(s->lines) : json_array());
 	return o;
 }
 
 static void
-probe_init(struct probe *p, const struct weir_conf *conf, bool is_deep, int64_t limit_ms)
+probe_init(struct probe *p, const struct weir_conf *conf, const char *only, bool is_deep, int64_t limit_ms)
 {
 	pthread_condattr_t attr;
 
@@ -154,6 +159,7 @@ probe_init(struct probe *p, const struct weir_conf *conf, bool is_deep, int64_t 
 	pthread_cond_init(&p->is_changed, &attr);
 	pthread_condattr_destroy(&attr);
 	pthread_mutex_init(&p->lock, NULL);
+	p->only = only;
 	p->is_deep = is_deep;
 	p->deadline_ms = weir_now_ms() + limit_ms;
 	p->n = p->left = conf->nremotes;
@@ -175,14 +181,15 @@ probe_twins(struct probe *p)
 
 			if (!s->is_done || !s->fingerprint || !p->slots[k].fingerprint || strcmp(s->fingerprint, p->slots[k].fingerprint) != 0)
 				continue;
-			s->code = weir_err_set(&s->err, WEIR_E_CONFIG, "the same place as remote '%s'; keep one of the two", p->slots[k].remote->name);
+			s->twin = p->slots[k].remote->name;
+			s->code = weir_err_set(&s->err, WEIR_E_CONFIG, "the same place as remote '%s'; keep one of the two", s->twin);
 			break;
 		}
 }
 
 /* Never freed: see struct probe_slot. */
 json_t *
-weir_probe(const struct weir_conf *conf, bool is_deep, int64_t limit_ms)
+weir_probe(const struct weir_conf *conf, const char *only, bool is_deep, int64_t limit_ms)
 {
 	static struct probe *volatile kept;	/* reachable to the end, for leak checkers */
 	struct probe *p = kept = weir_xcalloc(1, sizeof(*p));
@@ -190,7 +197,7 @@ weir_probe(const struct weir_conf *conf, bool is_deep, int64_t limit_ms)
 	struct weir_err err = {0};
 	enum weir_code r = weir_http_new(&p->http, &err);
 
-	probe_init(p, conf, is_deep, limit_ms);
+	probe_init(p, conf, only, is_deep, limit_ms);
 	pthread_mutex_lock(&p->lock);
 	for (size_t i = 0; i < p->n; i++) {
 		if (r == WEIR_OK)
@@ -242,14 +249,14 @@ weir_probe_reason(const json_t *result)
 /* ---- in a process of its own ---- */
 
 static void __attribute__((noreturn))
-probe_child(const struct weir_conf *conf, bool is_deep, int64_t limit_ms, int fd)
+probe_child(const struct weir_conf *conf, const char *only, bool is_deep, int64_t limit_ms, int fd)
 {
 	json_t *results;
 	WEIR_AUTO(weir_freep) char *text = NULL;
 	size_t len, done = 0;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	results = weir_probe(conf, is_deep, limit_ms);
+	results = weir_probe(conf, only, is_deep, limit_ms);
 	text = json_dumps(results, JSON_COMPACT);
 	len = text != NULL ? strlen(text) : 0;
 	while (done < len) {
@@ -290,7 +297,7 @@ probe_read(int fd, int64_t limit_ms)
 }
 
 json_t *
-weir_probe_apart(const struct weir_conf *conf, bool is_deep, int64_t limit_ms, struct weir_err *err)
+weir_probe_apart(const struct weir_conf *conf, const char *only, bool is_deep, int64_t limit_ms, struct weir_err *err)
 {
 	json_t *results;
 	int fd[2];
@@ -303,7 +310,7 @@ weir_probe_apart(const struct weir_conf *conf, bool is_deep, int64_t limit_ms, s
 	fflush(NULL);
 	pid = fork();
 	if (pid == 0)
-		probe_child(conf, is_deep, limit_ms, fd[1]);
+		probe_child(conf, only, is_deep, limit_ms, fd[1]);
 	close(fd[1]);
 	if (pid < 0) {
 		weir_err_errno(err, errno, "fork");

@@ -81,15 +81,16 @@ enum weir_code
 weir_signin_secret_file(const struct weir_remote_conf *rc, const char *key, char **file, bool *is_new, struct weir_err *err)
 {
 	WEIR_AUTO(weir_freep) char *as_file = weir_xasprintf("%s_file", key), *as_command = weir_xasprintf("%s_command", key);
-	const char *v = weir_conf_get(rc, as_file), *path = rc->conf->path, *slash = path != NULL ? strrchr(path, '/') : NULL;
+	WEIR_AUTO(weir_freep) char *beside = weir_conf_beside(rc->conf->path, "secrets", rc->name, "");
+	const char *v = weir_conf_get(rc, as_file);
 
 	if (weir_conf_get(rc, key) != NULL || weir_conf_get(rc, as_command) != NULL)
 		return weir_err_set(err, WEIR_E_CONFIG, "remote '%s': the secret comes from %s in the configuration; change it there, or take that line out",
 		    rc->name, weir_conf_get(rc, key) != NULL ? key : as_command);
-	if (v == NULL && slash == NULL)
+	if (v == NULL && beside == NULL)
 		return weir_err_set(err, WEIR_E_CONFIG, "remote '%s': %s is needed", rc->name, as_file);
 	*is_new = v == NULL;
-	*file = v != NULL ? weir_xstrdup(v) : weir_xasprintf("%.*s/secrets/%s", (int)(slash - path), path, rc->name);
+	*file = v != NULL ? weir_xstrdup(v) : WEIR_STEAL(beside);
 	return WEIR_OK;
 }
 

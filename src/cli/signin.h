@@ -22,7 +22,7 @@ enum weir_code weir_signin_flow2(struct weir_signin_net *, const char *url, bool
 /* Show it in a browser, if there is one and somebody to look at it. */
 void weir_signin_browse(const char *url);
 
-/* Where a secret is kept: KEY_file of the configuration, else secrets/REMOTE beside it (*is_new: the configuration does not say so yet). CONFIG: it stands in the
+/* Where a secret is kept: KEY_file of the configuration, else in secrets/ beside it (*is_new: the configuration does not say so yet). CONFIG: it stands in the
  * configuration itself or comes from a command. Owned. */
 enum weir_code weir_signin_secret_file(const struct weir_remote_conf *, const char *key, char **file, bool *is_new, struct weir_err *);
 /* One line, 0600, atomically; makes the folder for its owner alone. */

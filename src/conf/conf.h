@@ -105,8 +105,10 @@ enum weir_code weir_conf_bool(const struct weir_remote_conf *, const char *key, 
 /* A secret: KEY itself, KEY_file (0600 demanded; first line) or KEY_command (sh -c, first line of its output). Owned, free with
  * weir_secret_free. *out = NULL and WEIR_OK when none of the three is given. */
 enum weir_code weir_conf_secret(const struct weir_remote_conf *, const char *key, char **out, struct weir_err *);
-/* Where the tokens of a remote lie that people sign in to: token_file, else tokens/REMOTE.json beside the configuration. Absolute, owned. CONFIG: neither
- * is known. */
+/* Where weir keeps something of a remote's beside the configuration: FOLDER/REMOTE ENDING; where that is not called weir.conf, FOLDER/FILE:REMOTE ENDING, because
+ * two configurations in one folder may have a remote of one name each. Owned; NULL: path (of the configuration) is NULL or has no folder. */
+char *weir_conf_beside(const char *path, const char *folder, const char *remote, const char *ending);
+/* Where the tokens of a remote lie that people sign in to: token_file, else beside the configuration. Absolute, owned. CONFIG: neither is known. */
 enum weir_code weir_conf_token_file(const struct weir_remote_conf *, char **out, struct weir_err *);
 
 /* The first section of that kind behind `after` (NULL: of all); name NULL: any. NULL: there is none (more). */

@@ -173,16 +173,28 @@ weir_conf_secret(const struct weir_remote_conf *conf, const char *key, char **ou
 	return WEIR_OK;
 }
 
+char *
+weir_conf_beside(const char *path, const char *folder, const char *remote, const char *ending)
+{
+	const char *slash = path != NULL ? strrchr(path, '/') : NULL, *base = slash != NULL ? slash + 1 : NULL;
+	bool is_usual = base != NULL && strcmp(base, "weir.conf") == 0;
+
+	if (base == NULL)
+		return NULL;
+	return weir_xasprintf("%.*s/%s/%s%s%s%s", (int)(slash - path), path, folder, is_usual ? "" : base, is_usual ? "" : ":", remote, ending);
+}
+
 enum weir_code
 weir_conf_token_file(const struct weir_remote_conf *rc, char **out, struct weir_err *err)
 {
-	const char *v = weir_conf_get(rc, "token_file"), *path = rc->conf != NULL ? rc->conf->path : NULL, *slash = path != NULL ? strrchr(path, '/') : NULL;
+	const char *v = weir_conf_get(rc, "token_file");
+	WEIR_AUTO(weir_freep) char *beside = weir_conf_beside(rc->conf != NULL ? rc->conf->path : NULL, "tokens", rc->name, ".json");
 
 	if (v != NULL && *v != '/')
 		return weir_err_set(err, WEIR_E_CONFIG, "remote '%s': token_file must begin with / or ~, not '%s'", rc->name, v);
-	if (v == NULL && slash == NULL)
+	if (v == NULL && beside == NULL)
 		return weir_err_set(err, WEIR_E_CONFIG, "remote '%s': token_file is needed, as there is no configuration file to put the tokens beside",
 		    rc->name);
-	*out = v != NULL ? weir_xstrdup(v) : weir_xasprintf("%.*s/tokens/%s.json", (int)(slash - path), path, rc->name);
+	*out = v != NULL ? weir_xstrdup(v) : WEIR_STEAL(beside);
 	return WEIR_OK;
 }

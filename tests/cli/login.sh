@@ -185,6 +185,23 @@ check "logout removes it" "$WEIR" logout -c "$CONF" bucket
 if [ -e "$T/c/secrets/bucket" ]; then fail "the secret is still there"; else pass "the secret is gone"; fi
 refuse "no answer" 1 "access_key was not given" "$WEIR" login -c "$CONF" bucket
 
+# --- another configuration in the same folder, with remotes of the same names ---------------------------------------------
+cp -a "$T/c/tokens/gd.json" "$T/gd.before"
+cp -a "$T/c/secrets/cloud" "$T/cloud.before"
+cp "$CONF" "$T/c/work.conf"
+like "another configuration beside it is not signed in by this one" "$("$WEIR" check -c "$T/c/work.conf" | grep "'gd'")" "nobody has signed in"
+if "$WEIR" login -c "$T/c/work.conf" --import gd <<< '{"access_token":"of-work","refresh_token":"of-work","expiry":"2020-01-01T00:00:00Z"}' 2> "$T/e"; then
+	pass "somebody signs in there"
+else
+	fail "somebody signs in there" "$(cat "$T/e")"
+fi
+is "its tokens have a place of their own" "$(stat -c %a "$T/c/tokens/work.conf:gd.json")" 600
+if printf 'AKEY\nof work\n' | "$WEIR" login -c "$T/c/work.conf" bucket > "$T/o" 2> "$T/e"; then pass "keys, there"; else fail "keys, there" "$(cat "$T/e")"; fi
+is "so has its secret" "$(cat "$T/c/secrets/work.conf:bucket")" "of work"
+is "the first one's tokens are what they were" "$(cmp "$T/gd.before" "$T/c/tokens/gd.json" 2>&1)" ""
+is "so is its secret" "$(cmp "$T/cloud.before" "$T/c/secrets/cloud" 2>&1)" ""
+is "the first one is still let in" "$(probe_line gd)" OK
+
 # --- init --------------------------------------------------------------------------------------------------------------
 N=$T/new/weir.conf
 init() { printf '%s\n' "$@" | timeout 60 "$WEIR" init -c "$N" > "$T/o" 2> "$T/e"; rc=$? err=$(cat "$T/e"); }
@@ -202,6 +219,8 @@ init frob; like "an unknown type is refused" "$err" "'frob': there is no such ty
 init local "a b"; like "a bad name is refused" "$err" "'a b': a name has letters"
 init local gone "$T/not/there" no; is "a storage that does not answer is not added" "$rc" 1
 like "in its own words" "$err" "remote 'gone': .*not/there"
+init local again "$T/here" no; is "a place that is there under another name is not added" "$rc" 1
+like "it says which" "$err" "init: 'again' is the same place as remote 'docs'; the configuration is as it was"
 is "and nothing of all that changed the file" "$(cat "$N")" "$before"
 mkdir -p "$T/here2"
 init local more "$T/here2" ""
