@@ -224,7 +224,7 @@ child_reap(struct child_life *l)
 			l->c->companion_status = child_status(status);
 			if (l->c->companion_status != WEIR_COMPANION_GO_ON && !l->is_over) {
 				kill(l->pid, SIGTERM);
-				l->until = weir_now_ms() + CHILD_GRACE_MS;
+				l->until = weir_now_ms() + (l->c->grace_ms > 0 ? l->c->grace_ms : CHILD_GRACE_MS);
 				l->is_forced = true;
 			}
 		}
@@ -271,7 +271,7 @@ child_copy(struct child_life *l, int i)
 			break;
 		if (write(l->c->log_fd, text, (size_t)n) != n)
 			weir_log(WEIR_LOG_DEBUG, "the job's log is not whole: %s", strerror(errno));
-		for (ssize_t done = 0, m; done < n; done += m) {
+		for (ssize_t done = 0, m; done < n && !l->c->is_silent; done += m) {
 			m = write(to, text + done, (size_t)(n - done));
 			if (m <= 0)
 				break;
@@ -306,11 +306,12 @@ child_watch(struct child_life *l)
 		    {.fd = l->pipes.from[0], .events = POLLIN},
 		    {.fd = l->pipes.from[1], .events = POLLIN},
 		};
-		int64_t left = l->until > 0 ? l->until - weir_now_ms() : 3600 * 1000;
+		int64_t left;
 
-		child_reap(l);
+		child_reap(l);	/* may set the time of the next step */
 		if (l->is_over)
 			break;
+		left = l->until > 0 ? l->until - weir_now_ms() : 3600 * 1000;
 		if (poll(fds, WEIR_LEN(fds), left > 0 ? (int)(left < 3600 * 1000 ? left : 3600 * 1000) : 0) < 0 && errno != EINTR)
 			break;
 		child_take_signals(l);
@@ -494,19 +495,37 @@ weir_job_say_to(int fd)
 	child_say_fd = fd;
 }
 
+static void
+child_say(bool to_stderr, bool to_waiter, const char *fmt, va_list ap)
+{
+	char text[2048], line[2100];
+	int n;
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	fflush(stdout);
+	n = snprintf(line, sizeof(line), "weir: %s\n", text);
+	if (to_stderr)
+		fputs(line, stderr);
+	if (to_waiter && child_say_fd >= 0 && send(child_say_fd, line, (size_t)n, MSG_NOSIGNAL) < 0)
+		child_say_fd = -1;
+}
+
 void
 weir_job_say(const char *fmt, ...)
 {
-	char text[2048], line[2100];
 	va_list ap;
-	int n;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	child_say(true, true, fmt, ap);
 	va_end(ap);
-	fflush(stdout);
-	n = snprintf(line, sizeof(line), "weir: %s\n", text);
-	fputs(line, stderr);
-	if (child_say_fd >= 0 && send(child_say_fd, line, (size_t)n, MSG_NOSIGNAL) < 0)
-		child_say_fd = -1;
+}
+
+void
+weir_job_say_privately(struct weir_job *job, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	child_say(job->ready_fd < 0, true, fmt, ap);
+	va_end(ap);
 }

@@ -17,7 +17,9 @@
 
 #include "../src/conf/conf.h"
 #include "../src/util/text.h"
+#include "jobs.h"
 #include "launch.h"
+#include "notify.h"
 #include "state.h"
 
 /* ---- the steps ---- */
@@ -39,10 +41,6 @@ job_become(void *arg, struct weir_err *err)
 {
 	const struct weir_job *job = arg;
 
-	if (setenv(WEIR_JOB_VARIABLE, job->name, 1) != 0) {
-		weir_err_errno(err, errno, "environment");
-		return WEIR_JOB_ENGINE;
-	}
 	return job->engine->become(job, err);
 }
 
@@ -54,8 +52,8 @@ job_force(void *arg, pid_t child)
 	job->engine->kill(job, child);
 }
 
-static void
-job_ready(struct weir_job *job)
+void
+weir_job_ready(struct weir_job *job)
 {
 	if (job->ready_fd >= 0 && send(job->ready_fd, "", 1, MSG_NOSIGNAL) < 0)
 		weir_log(WEIR_LOG_DEBUG, "nobody waits for the start of job '%s'", job->name);
@@ -86,7 +84,7 @@ job_companion(void *arg)
 		return job->mode->companion(job);
 	while (!job->engine->is_running(&id))
 		poll(NULL, 0, 50);
-	job_ready(job);
+	weir_job_ready(job);
 	return WEIR_COMPANION_GO_ON;
 }
 
@@ -104,6 +102,8 @@ job_take_end(struct weir_job *job, const struct weir_child *c)
 		weir_job_say("engine '%s' could not run the job", job->engine->name);
 		job->status = WEIR_JOB_ENGINE;
 	}
+	if (job->is_timed_out && job->mode != NULL && job->mode->is_timed_success)
+		job->status = 0;
 	if (job->is_timed_out && job->o->time != NULL)
 		weir_job_say("the job was ended after its time limit of %s", job->o->time);
 	else if (job->is_timed_out)
@@ -120,8 +120,10 @@ job_run_command(struct weir_job *job)
 	    .started = job_started,
 	    .companion = (job->mode != NULL && job->mode->companion != NULL) || job->ready_fd >= 0 ? job_companion : NULL,
 	    .limit_ms = job->time_ms,
+	    .grace_ms = job->mode != NULL ? job->mode->grace_ms : 0,
 	    .ends_orphans = job->engine->ends_orphans,
 	    .log_fd = job->log_fd,
+	    .is_silent = job->mode != NULL && job->mode->is_silent,
 	};
 	int r = weir_child_run(&c);
 
@@ -135,11 +137,37 @@ job_run_command(struct weir_job *job)
 	return 0;
 }
 
+static bool
+job_has_with_storage(const struct weir_job *job)
+{
+	return job->has_storage && job->mode != NULL && job->mode->with_storage != NULL;
+}
+
+static int
+job_with_storage(struct weir_job *job)
+{
+	return job->mode->with_storage(job);
+}
+
+static bool
+job_has_before_flush(const struct weir_job *job)
+{
+	return job->has_storage && job->mode != NULL && job->mode->before_flush != NULL;
+}
+
+static int
+job_before_flush(struct weir_job *job)
+{
+	return job->mode->before_flush(job);
+}
+
 static const struct weir_job_step job_steps[] = {
     {"starting", weir_job_tell_check, job_has_storage, weir_storage_check, NULL},
     {"starting", NULL, NULL, job_pull, NULL},
     {"starting", weir_job_tell_take, job_has_storage, weir_storage_take, weir_storage_release},
+    {NULL, NULL, job_has_with_storage, job_with_storage, NULL},
     {"running", weir_job_tell_run, NULL, job_run_command, NULL},
+    {NULL, NULL, job_has_before_flush, job_before_flush, NULL},
     {NULL, weir_job_tell_flush, job_has_storage, weir_storage_flush, NULL},
     {NULL, weir_job_tell_release, job_has_storage, NULL, NULL},
 };
@@ -183,7 +211,7 @@ job_act(struct weir_job *job)
 	}
 	if (status != 0)
 		return status;
-	return job->is_timed_out ? WEIR_JOB_TIME : job->status;
+	return job->is_timed_out && (job->mode == NULL || !job->mode->is_timed_success) ? WEIR_JOB_TIME : job->status;
 }
 
 /* ---- its state ---- */
@@ -212,9 +240,9 @@ static void
 job_describe(struct weir_job *job)
 {
 	WEIR_AUTO(weir_freep) char *cwd = realpath(".", NULL);
-	json_t *v = json_pack("{s:s, s:s?, s:s?, s:s, s:o, s:s?, s:s?, s:i, s:o, s:b}", "mode", job->mode != NULL ? job->mode->name : "run", "module", job->o->module,
+	json_t *v = json_pack("{s:s, s:s?, s:s?, s:s, s:o, s:s?, s:s?, s:i, s:o, s:b, s:i}", "mode", job->mode != NULL ? job->mode->name : "run", "module", job->o->module,
 	    "image", job->image, "engine", job->engine->name, "argv", job_texts(job->o->argc, job->o->argv), "cwd", cwd, "conf",
-	    job->has_storage ? job->o->conf->path : NULL, "launcher", (int)getpid(), "ports", job_ports(job), "detached", job->o->is_detached);
+	    job->has_storage ? job->o->conf->path : NULL, "launcher", (int)getpid(), "ports", job_ports(job), "detached", job->is_detached, "gpus", (int)job->gpu.count);
 
 	json_object_update(job->state->v, v);
 	json_decref(v);
@@ -234,7 +262,7 @@ job_begin(struct weir_job *job)
 	}
 	job_describe(job);
 	log = weir_state_file(job->state, "log");
-	if (job->o->is_detached || (job->mode != NULL && job->mode->keeps_log))
+	if (job->is_detached || (job->mode != NULL && job->mode->keeps_log))
 		job->log_fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	return 0;
 }
@@ -243,24 +271,33 @@ job_begin(struct weir_job *job)
 static bool
 job_keeps_state(const struct weir_job *job, int status)
 {
-	return job->o->is_detached || job->o->name != NULL || (job->mode != NULL && job->mode->keeps_state) || status == WEIR_JOB_UNSENT;
+	return job->is_detached || job->o->name != NULL || (job->mode != NULL && job->mode->keeps_state) || status == WEIR_JOB_UNSENT;
+}
+
+static void
+job_notify(const struct weir_job *job, int status)
+{
+	struct weir_err err = {0};
+	json_t *fields;
+
+	if (job->o->conf == NULL)
+		return;
+	fields = json_pack("{s:s, s:s, s:s?, s:s, s:i, s:b, s:f}", "job", job->name, "mode", job->mode != NULL ? job->mode->name : "run", "module", job->o->module, "status",
+	    weir_state_text(job->state, "status"), "exit", status, "unsent", job->is_unsent, "seconds", (double)(weir_now_ms() - job->start_ms) / 1000);
+	weir_notify(job->o->conf, "job-end", fields, &err);	/* says itself, once, what went wrong */
 }
 
 static void
 job_end(struct weir_job *job, int status)
 {
-	bool was_stopped = json_is_true(json_object_get(job->state->v, "stop_asked"));
+	WEIR_AUTO(weir_freep) char *wish = weir_state_file(job->state, WEIR_STATE_STOP);
+	bool was_stopped = access(wish, F_OK) == 0;
 	struct weir_err err = {0};
-	struct weir_state *now;
 
-	/* `weir stop` notes its wish in the file. */
-	if (weir_state_read(job->name, &now, &err) == WEIR_OK) {
-		was_stopped = json_is_true(json_object_get(now->v, "stop_asked"));
-		weir_state_free(now);
-	}
 	json_object_set_new(job->state->v, "exit", json_integer(status));
 	json_object_set_new(job->state->v, "ended", json_real((double)weir_wall_ns() / 1e9));
 	weir_state_status(job->state, status == 0 ? "complete" : was_stopped ? "stopped" : "failed");
+	job_notify(job, status);
 	if (!job_keeps_state(job, status) && weir_state_remove(job->state, &err) != WEIR_OK)
 		weir_job_say("%s", weir_err_text(&err, WEIR_E_IO));
 }
@@ -407,10 +444,11 @@ job_real(struct weir_job *job)
 
 	if (job->o->conf == NULL && job->mode == NULL && !job->o->is_without_storage)
 		weir_job_say("no configuration: the job runs without storage");
+	weir_jobs_reconcile();
 	status = job_begin(job);
 	if (status != 0)
 		return status;
-	return job->o->is_detached ? job_detach(job) : job_whole(job);
+	return job->is_detached ? job_detach(job) : job_whole(job);
 }
 
 int
@@ -425,6 +463,8 @@ weir_job_run(const struct weir_job_options *o)
 		weir_job_say("%s: %s", o->mode != NULL ? o->mode->name : "run", weir_err_text(&err, r));
 		status = r == WEIR_E_NOENT && job.engine != NULL ? WEIR_JOB_ENGINE : WEIR_JOB_USAGE;
 	}
+	if (status == 0)
+		status = weir_job_allow(&job);
 	if (status == 0)
 		status = job_gpus(&job);
 	if (status == 0)

@@ -10,6 +10,7 @@
 #include "../src/util/buf.h"
 #include "../src/util/err.h"
 #include "../src/util/util.h"
+#include "access/access.h"
 #include "gpu.h"
 #include "job.h"
 #include "words.h"
@@ -64,6 +65,7 @@ struct weir_job {
 	/* the end */
 	int status;		/* the job's exit status, 128+N for a signal */
 	bool was_started, is_timed_out, is_unsent;
+	bool is_detached;	/* by --detach, or because the mode is so */
 	bool is_done;		/* ended by us, because it had done what it was for */
 	int signal;		/* that ended weir's own work before the job began, or 0 */
 	int64_t start_ms;
@@ -118,6 +120,8 @@ const struct weir_engine *weir_engine_choose(const struct weir_job *);	/* for an
 #define WEIR_JOB_VARIABLE "WEIR_JOB"
 
 /* ---- storage.c ---- */
+#define WEIR_STORAGE_FOLDER "weir-run."		/* + XXXXXX: a folder that holds the mount of jobs alone, */
+#define WEIR_STORAGE_POINT "/storage"		/* and the mount in it */
 void weir_storage_find(struct weir_job *);	/* is there a mount already? Fills mountpoint and private_dir */
 int weir_storage_check(struct weir_job *);	/* each: 0, or the exit status after saying why */
 int weir_storage_take(struct weir_job *);
@@ -139,9 +143,11 @@ struct weir_child {
 	void (*started)(void *arg, pid_t);	/* once, after the exec; may be NULL */
 	void (*remounted)(void *arg);		/* whenever a mount came or went; may be NULL */
 	int64_t limit_ms;			/* 0: none */
+	int64_t grace_ms;			/* between asking and forcing when its companion wants it to end; 0: 10 s */
 	bool ends_orphans;
 	int out_fd;				/* > 0: a file that takes its standard output */
-	int log_fd;				/* > 0: takes its standard output and error beside the terminal */
+	int log_fd;				/* > 0: takes its standard output and error beside the terminal, */
+	bool is_silent;				/* or instead of it */
 	/* results */
 	int status;				/* exit status, 128+N */
 	int signal;				/* last ending signal (INT, TERM, HUP, QUIT) that was passed on, or 0 */
@@ -160,13 +166,20 @@ int weir_child_weir(struct weir_job *, const char *const *args, char **out);
 
 /* "weir: SENTENCE" on standard error, and to whoever waits for a detached job to start. */
 void weir_job_say(const char *fmt, ...) WEIR_PRINTF(1, 2);
+/* Only to the one who waits, or else to standard error: what should not stand in a log. */
+void weir_job_say_privately(struct weir_job *, const char *fmt, ...) WEIR_PRINTF(2, 3);
 void weir_job_say_to(int fd);	/* -1: to nobody else any more */
+
+/* ---- allow.c ---- */
+/* Do [access] and [limits] allow it? 0 or WEIR_JOB_ACCESS (WEIR_JOB_USAGE: the policy is wrong) after a sentence. Limits fill in what the job left open. */
+int weir_job_allow(struct weir_job *);
 
 /* ---- parse.c, plan.c ---- */
 enum weir_code weir_job_parse(struct weir_job *, struct weir_err *);
 void weir_job_env(struct weir_job *, const char *name, const char *value);	/* what is added later wins */
 void weir_job_port(struct weir_job *, const char *name, unsigned inside, unsigned outside);
 void weir_job_free(struct weir_job *);
+void weir_job_ready(struct weir_job *);	/* a detached job: whoever waits for its start waits no more */
 struct weir_job_step {
 	const char *status;	/* of the job's state while it acts; NULL: as before */
 	void (*tell)(const struct weir_job *, struct weir_buf *);	/* for --dry-run; NULL: nothing to tell */
@@ -185,12 +198,18 @@ void weir_job_tell_release(const struct weir_job *, struct weir_buf *);
 /* ---- modes ---- */
 struct weir_mode {
 	const char *name;
-	const char *right;		/* that [access] must give */
+	enum weir_right right;		/* that [access] must give */
 	bool wants_storage, needs_storage, keeps_log, keeps_state;
+	bool is_silent;			/* what the job prints goes to its log alone */
+	bool is_timed_success;		/* the time limit is how such a job ends */
+	int64_t grace_ms;		/* as weir_child's */
 	/* Defaults from the module's metadata and the mode's own rules; the person's options are in job->o and win. After the options were parsed. */
 	enum weir_code (*prepare)(struct weir_job *, struct weir_err *);
 	/* Once engine and ports are known: the variables that tell the job its ports. May be NULL. */
 	enum weir_code (*settle)(struct weir_job *, struct weir_err *);
+	/* Once the storage is there, before the job starts; and after its end, before all is sent: 0 or an exit status after a sentence. May be NULL. */
+	int (*with_storage)(struct weir_job *);
+	int (*before_flush)(struct weir_job *);
 	int (*companion)(struct weir_job *);	/* as weir_child's; may be NULL */
 	void (*finish)(struct weir_job *, int status);	/* words at the end; may be NULL */
 };

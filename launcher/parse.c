@@ -314,12 +314,14 @@ weir_job_parse(struct weir_job *job, struct weir_err *err)
 	enum weir_code r;
 
 	job->mode = o->mode;
+	job->is_detached = o->is_detached;
 	if (o->name != NULL && !parse_is_name(o->name))
 		return weir_err_set(err, WEIR_E_INVAL, "--name '%s': letters, digits, '_', '.' and '-' only", o->name);
 	job->name = o->name != NULL ? weir_xstrdup(o->name) : parse_make_name(job);
 	job->image = weir_xstrdup(o->image);
 	for (char *const *c = o->command; c != NULL && *c != NULL; c++)
 		weir_words_add(&job->command, *c);
+	weir_job_env(job, WEIR_JOB_VARIABLE, job->name);
 	r = parse_storage(job, err);
 	if (r == WEIR_OK)
 		r = parse_limits(job, err);

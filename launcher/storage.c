@@ -19,9 +19,7 @@
 
 #include "../src/conf/conf.h"
 #include "../src/control/mounts.h"
-
-#define STORAGE_FOLDER "weir-run."
-#define STORAGE_POINT "/storage"
+#include "state.h"
 
 /* ---- find ---- */
 
@@ -31,10 +29,10 @@ storage_private_dir(const char *mountpoint)
 {
 	char *dir = weir_xstrdup(mountpoint), *slash = strrchr(dir, '/'), *base;
 
-	if (slash != NULL && strcmp(slash, STORAGE_POINT) == 0) {
+	if (slash != NULL && strcmp(slash, WEIR_STORAGE_POINT) == 0) {
 		*slash = '\0';
 		base = strrchr(dir, '/');
-		if (base != NULL && strncmp(base + 1, STORAGE_FOLDER, strlen(STORAGE_FOLDER)) == 0)
+		if (base != NULL && strncmp(base + 1, WEIR_STORAGE_FOLDER, strlen(WEIR_STORAGE_FOLDER)) == 0)
 			return dir;
 	}
 	free(dir);
@@ -136,14 +134,14 @@ storage_mount(struct weir_job *job)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	const char *place = storage_is_usable_place(runtime) ? runtime : geteuid() == 0 && storage_is_usable_place("/run") ? "/run" : "/tmp";
-	WEIR_AUTO(weir_freep) char *dir = weir_xasprintf("%s/" STORAGE_FOLDER "XXXXXX", place);
+	WEIR_AUTO(weir_freep) char *dir = weir_xasprintf("%s/" WEIR_STORAGE_FOLDER "XXXXXX", place);
 	WEIR_AUTO(weir_freep) char *point = NULL;
 
 	if (mkdtemp(dir) == NULL) {
 		weir_job_say("a folder for the job's mount in '%s': %s", place, strerror(errno));
 		return WEIR_JOB_MOUNT;
 	}
-	point = weir_xasprintf("%s" STORAGE_POINT, dir);
+	point = weir_xasprintf("%s" WEIR_STORAGE_POINT, dir);
 	if (mkdir(point, 0700) == 0) {
 		const char *const args[] = {"mount", "-c", job->o->conf->path, point, NULL};
 
@@ -192,6 +190,7 @@ weir_storage_take(struct weir_job *job)
 		status = storage_mount(job);
 	if (status != 0)
 		return status;
+	weir_state_set(job->state, "mountpoint", json_string(job->mountpoint));
 	job->source = weir_xasprintf("%s%s", job->mountpoint, strcmp(job->path, "/") == 0 ? "" : job->path);
 	return storage_refresh(job);
 }

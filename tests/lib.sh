@@ -35,6 +35,7 @@ fi
 
 T=$(mktemp -d "${TMPDIR:-/tmp}/weir-t.XXXXXX") || exit 99
 export HOME=$T/home
+export XDG_STATE_HOME=$T/state
 mkdir -p "$HOME"
 CONF=$T/weir.conf
 MNT=$T/mnt

@@ -21,19 +21,19 @@ check "engine podman" "$WEIR" run -c "$CONF" -n --image img:1 --name job1 --stor
     --memory 1GiB --time 2h -- python3 -c 'print("it'"'"'s")'
 is "its steps" "$out" "1. check that every remote of $CONF answers and lets us in: a (local), b (local)
 2. mount it for this job alone, as MOUNT, with its cache in $T/cache; look at '/a/data' afresh
-3. run with '/a/data' at /storage (read-only), for 2h at most: podman run --rm --name job1 -i --volume MOUNT:/storage:ro,rslave --env A --env B --workdir /w --cpus 1.5 --memory 1073741824b img:1 python3 -c 'print(\"it'\\''s\")'
+3. run with '/a/data' at /storage (read-only), for 2h at most: podman run --rm --name job1 -i --volume MOUNT:/storage:ro,rslave --env WEIR_JOB --env A --env B --workdir /w --cpus 1.5 --memory 1073741824b img:1 python3 -c 'print(\"it'\\''s\")'
 4. send all that was written below '/a/data', and wait until the storages have it
 5. unmount, unless another job uses the mount"
 
 check "a folder as root" "$WEIR" run -c "$CONF" -n --rootfs /:O --name j -- id
-like "it stands before the command" "$out" ' -i --volume MOUNT:/storage:rslave --rootfs /:O id$'
+like "it stands before the command" "$out" ' -i --volume MOUNT:/storage:rslave --env WEIR_JOB --rootfs /:O id$'
 WEIR_PODMAN="podman --runtime runc" WEIR_PODMAN_ARGS="--userns=host --network none" \
     run "$WEIR" run -c "$CONF" -n --image i --name j -- id
-like "WEIR_PODMAN and WEIR_PODMAN_ARGS" "$out" 'podman --runtime runc run --rm --name j -i --volume MOUNT:/storage:rslave --userns=host --network none i id$'
+like "WEIR_PODMAN and WEIR_PODMAN_ARGS" "$out" 'podman --runtime runc run --rm --name j -i --volume MOUNT:/storage:rslave --env WEIR_JOB --userns=host --network none i id$'
 
 printf 'SECRET=hush\n' > "$T/env"
 check "an env file" "$WEIR" run -c "$CONF" -n --image i --env-file "$T/env" -- id
-like "is handed on by name" "$out" "--env SECRET i id"
+like "is handed on by name" "$out" "--env WEIR_JOB --env SECRET i id"
 unlike "its values are not shown" "$out" hush
 
 check "--json" "$WEIR" run -c "$CONF" -n --json --name j -- id

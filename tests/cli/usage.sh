@@ -4,12 +4,27 @@
 # weir-test: timeout=60 asan=yes
 . "$(dirname "$0")/../lib.sh"
 
-VERBS="mount umount status flush refresh du verify check run modules"
+VERBS="mount umount status flush refresh du verify check run try train develop modules"
+JOBS="predict jobs logs attach exec stop again rm gc"	# without -c
+pages() {	# VERB: its manual
+	case $1 in
+	run) echo weir-run.1 ;;
+	try | train | develop | predict) echo weir-run.1 weir-try.1 ;;
+	jobs | logs | attach | exec | stop | again | rm | gc) echo weir-jobs.1 ;;
+	modules) echo weir-modules.1 ;;
+	*) echo weir.1 ;;
+	esac
+}
+usage_status() { case $1 in run | try | train | develop) echo 240 ;; *) echo 2 ;; esac; }
 
 check "--version" "$WEIR" --version
 like "it names program and number" "$out" '^weir [0-9]+\.[0-9]+'
 check "--help" "$WEIR" --help
-for v in $VERBS; do like "--help names $v" "$out" "^  $v "; done
+for v in $VERBS $JOBS; do like "--help names $v" "$out" "^  $v "; done
+for v in $JOBS; do
+	check "$v --help" "$WEIR" "$v" --help
+	like "$v --help shows its usage" "$out" "^usage: weir $v "
+done
 for v in $VERBS; do
 	check "$v --help" "$WEIR" "$v" --help
 	like "$v --help shows its usage" "$out" "^usage: weir $v "
@@ -20,23 +35,21 @@ check "help VERB is VERB --help" "$WEIR" help mount
 like "help mount" "$out" '^usage: weir mount'
 
 # Every option of every verb is in its manual.
-for v in $VERBS; do
-	page=$WEIR_SRCDIR/man/weir.1
-	[ $v != run ] || page=$WEIR_SRCDIR/man/weir-run.1
-	[ $v != modules ] || page=$WEIR_SRCDIR/man/weir-modules.1
+cd "$WEIR_SRCDIR/man" || bail "no man pages"
+for v in $VERBS $JOBS; do
 	missing=
 	for o in $("$WEIR" $v --help | sed -n 's/^  [ -][a-zA-Z ]*,* *--\([a-z-]*\).*/\1/p'); do
-		grep -qE -- "(Fl|Ar|Op|,) .*-$o\b" "$page" || missing="$missing --$o"
+		grep -qE -- "(Fl|Ar|Op|,) .*-$o\b" $(pages $v) || missing="$missing --$o"
 	done
 	is "the manual has every option of $v" "$missing" ""
 done
+cd "$T" || bail "no folder"
 
 refuse "no verb" 2 "^weir: what to do\? see 'weir --help'$" "$WEIR"
 refuse "an unknown verb" 2 "^weir: unknown verb 'frobnicate'; see 'weir --help'$" "$WEIR" frobnicate
 refuse "an unknown option before the verb" 2 "^weir: unknown option '--frob'" "$WEIR" --frob
 for v in $VERBS; do
-	status=2
-	[ $v != run ] || status=240
+	status=$(usage_status $v)
 	refuse "$v: an unknown long option" $status "^weir: $v: unknown option '--frob'; see 'weir $v --help'$" "$WEIR" $v --frob
 	refuse "$v: an unknown letter" $status "^weir: $v: unknown option '-Z'" "$WEIR" $v -Z
 	refuse "$v: -c without a file" $status "^weir: $v: option needs a value: '-c'" "$WEIR" $v -c

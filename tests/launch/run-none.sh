@@ -160,7 +160,7 @@ else
 fi
 
 # --- not root ----------------------------------------------------------------------------------------------------------
-u="setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=$T/nobody XDG_RUNTIME_DIR=$T/nobody/run"
+u="setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=$T/nobody XDG_RUNTIME_DIR=$T/nobody/run XDG_STATE_HOME="
 mkdir "$T/nobody" "$T/nobody/run" "$T/nobody/r"
 printf '[remote r]\ntype = local\npath = %s/nobody/r\n' "$T" > "$T/nobody/w.conf"
 echo mine > "$T/nobody/r/mine"
