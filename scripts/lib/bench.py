@@ -20,7 +20,7 @@ import time
 
 import s3
 
-CONTENDERS = ["weir", "rclone", "s3fs", "curl", "disk"]
+CONTENDERS = ["weir", "rclone", "s3fs", "curl", "disk", "podman"]
 # What weir is measured against: row, other contender, how many times faster weir has to be.
 GOALS = [
     ("cold-seq", "curl", 0.6),
@@ -30,6 +30,7 @@ GOALS = [
     ("untar", "rclone", 5),
 ]
 MEMORY_GOAL_MIB = 256
+JOB_GOAL_S = 0.15		# what weir run may add to podman run
 
 
 class OverLimit(Exception):
@@ -213,6 +214,7 @@ class World:
         self.endpoint, self.access, self.secret = e["S3_ENDPOINT"], e["S3_ACCESS_KEY"], e["S3_SECRET_KEY"]
         self.weir, self.work = args.weir, args.work
         self.delayed = args.delayed
+        self.podman = None
         self.limit = args.limit
         self.seq_bytes = (64 if args.quick else 1024) << 20
         self.small = 200 if args.quick else 2000
@@ -373,6 +375,50 @@ def untar(world, who, first):
     return r
 
 
+class Podman:
+    """A podman with a store of its own and one tiny image. Where limits may not be raised and only runc runs, it is told so."""
+
+    def __init__(self, world):
+        base = os.path.join(world.work, "podman")
+        root = os.path.join(base, "image")
+        os.makedirs(os.path.join(root, "bin"))
+        shutil.copy(shutil.which("busybox"), os.path.join(root, "bin/busybox"))
+        os.symlink("busybox", os.path.join(root, "bin/true"))
+        self.command = ["podman", "--root", f"{base}/root", "--runroot", f"{base}/runroot", "--storage-driver", "vfs"]
+        with open(f"{base}/containers.conf", "w") as f:
+            f.write('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]\n')
+        subprocess.run(f"tar -C '{root}' -c . | {' '.join(self.command)} import - weir-bench", shell=True, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if not self.runs():
+            os.environ["CONTAINERS_CONF"] = f"{base}/containers.conf"
+            self.command += ["--runtime", "runc"]
+            if not self.runs():
+                raise Broken("podman cannot run a container here")
+        os.environ["WEIR_PODMAN"] = " ".join(self.command)
+        os.environ["XDG_STATE_HOME"] = f"{base}/state"
+
+    def runs(self):
+        return subprocess.run([*self.command, "run", "--rm", "weir-bench", "true"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
+JOBS = 5
+
+
+def job(world, who, first):
+    """One container of one tiny image, from the command to its end: podman run, and weir run with the namespace at /storage, its check, refresh and flush."""
+    if who not in ("weir", "podman"):
+        return None
+    if world.podman is None:
+        world.podman = Podman(world)
+    if who == "podman":
+        return {"seconds": statistics.median(timed(world.limit, *world.podman.command, "run", "--rm", "weir-bench", "true") for _ in range(JOBS))}
+    world.client("bench-job")
+    with Mount(who, world, "bench-job", world.endpoint) as m:
+        conf = os.path.join(m.base, "weir.conf")
+        r = {"seconds": statistics.median(timed(world.limit, world.weir, "run", "-q", "-c", conf, "--image", "weir-bench", "--", "true") for _ in range(JOBS))}
+        r["pss_mib"], r["rss_mib"] = m.finish()
+    return r
+
+
 def check_untar(world, c):
     """Every byte is on the server, seen by a client of its own."""
     keys = [k for k, _ in c.ls() if not k.endswith("/")]
@@ -389,8 +435,9 @@ ROWS = {
     "find-10k": lambda w, who, first: find(w, who, w.endpoint),
     "find-10k-20ms": lambda w, who, first: find(w, who, w.delayed),
     "untar": lambda w, who, first: untar(w, who, first),
+    "job": job,
 }
-DEFAULT_ROWS = ["cold-seq", "small-cold", "small-cold-20ms", "find-10k", "untar"]
+DEFAULT_ROWS = ["cold-seq", "small-cold", "small-cold-20ms", "find-10k", "untar", "job"]
 
 
 def measure_row(world, row, contenders, runs, results):
@@ -402,7 +449,7 @@ def measure_row(world, row, contenders, runs, results):
             entry = results.setdefault(row, {}).setdefault(who, {"seconds": []})
             begin = time.monotonic()
             try:
-                r = ROWS[row](world, who, run == 0)
+                r = None if who == "podman" and row != "job" else ROWS[row](world, who, run == 0)
             except OverLimit:
                 entry["over"] = world.limit
                 over.add(who)
@@ -436,7 +483,7 @@ def summarize(results, contenders):
                 e["median"] = round(statistics.median(e["seconds"]), 3)
     print()
     print(f"{'median seconds':18}" + "".join(f"{c:>12}" for c in contenders))
-    for row in ["cold-seq", "warm-seq", "small-cold", "small-cold-20ms", "find-10k", "find-10k-20ms", "untar"]:
+    for row in ["cold-seq", "warm-seq", "small-cold", "small-cold-20ms", "find-10k", "find-10k-20ms", "untar", "job"]:
         if row in results:
             print(f"{row:18}" + "".join(f"{cell(results[row].get(c)):>12}" for c in contenders))
     print()
@@ -468,6 +515,10 @@ def goals(results):
         at_least = "median" not in o
         got = (o["over"] if at_least else o["median"]) / w["median"]
         out.append({"row": row, "against": other, "wanted": factor, "got": round(got, 2), "at_least": at_least, "met": got >= factor})
+    w, o = results.get("job", {}).get("weir"), results.get("job", {}).get("podman")
+    if w and o and "median" in w and "median" in o:
+        got = w["median"] - o["median"]
+        out.append({"row": "job", "against": "podman", "wanted": JOB_GOAL_S, "got": round(got, 3), "met": got <= JOB_GOAL_S})
     for row, r in results.items():
         if "weir" in r and "pss_mib" in r["weir"]:
             out.append({"row": row, "against": "memory", "wanted": MEMORY_GOAL_MIB, "got": r["weir"]["pss_mib"],
@@ -476,6 +527,8 @@ def goals(results):
         verdict = "met" if g["met"] else "MISSED"
         if g["against"] == "memory":
             print(f"{g['row']:18} memory of weir {g['got']} MiB, limit {g['wanted']} MiB: {verdict}")
+        elif g["row"] == "job":
+            print(f"{g['row']:18} weir run adds {g['got']} s to podman run, limit {g['wanted']} s: {verdict}")
         elif g["got"] is None:
             print(f"{g['row']:18} weir did not finish: {verdict}")
         else:
