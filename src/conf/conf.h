@@ -118,7 +118,8 @@ const char *weir_conf_section_get(const struct weir_section_conf *, const char *
 /* Sets and returns WEIR_E_CONFIG: "FILE:LINE: [level basic] rights: …". key NULL: about the whole section. */
 enum weir_code weir_conf_section_bad(const struct weir_section_conf *, const char *key, struct weir_err *, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
-/* Reads such sections alone (no remotes, no namespace, no cache_dir). Others are skipped unread, or with is_only an error. */
+/* Reads such sections alone (no remotes, no namespace, no cache_dir). Others are skipped unread; with is_only
+ * all but those of an access policy are errors. */
 enum weir_code weir_conf_load_sections(const char *path, bool is_only, struct weir_conf **out, struct weir_err *);
 
 #endif

@@ -29,14 +29,15 @@ static const char *const keys_notify[] = {"command", "timeout", NULL};
 static const struct section_kind {
 	const char *name;
 	bool is_named, is_repeated;	/* takes a name; may stand more than once (by one name, when it has one) */
+	bool is_policy;			/* may stand in /etc/weir/access.conf */
 	const char *const *keys;
 } section_kinds[] = {
-    {"access", false, false, keys_access},
-    {"level", true, false, keys_level},
-    {"project", true, true, keys_project},
-    {"limits", false, false, keys_limits},
-    {"notify", false, false, keys_notify},
-    {"catalogue", false, false, keys_catalogue},
+    {"access", false, false, true, keys_access},
+    {"level", true, false, true, keys_level},
+    {"project", true, true, true, keys_project},
+    {"limits", false, false, true, keys_limits},
+    {"notify", false, false, true, keys_notify},
+    {"catalogue", false, false, false, keys_catalogue},
 };
 
 static const struct section_kind *
@@ -136,8 +137,9 @@ static enum weir_code
 section_read_entry(void *arg, const struct weir_ini_entry *e, struct weir_err *err)
 {
 	struct section_reader *rd = arg;
+	const struct section_kind *kind = section_kind(e->section);
 
-	if (weir_section_is_known(e->section))
+	if (kind != NULL && (kind->is_policy || !rd->is_only))
 		return weir_section_entry(rd->conf, rd->file, e, err);
 	if (!rd->is_only)
 		return WEIR_OK;
