@@ -1,24 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What people write into the log: requests, grants, revocations; and what is shown of a user. Each is told to the notify hook once it is on disk. */
+/* What people write into the log: requests, grants, revocations. Each is told to the notify hook once it is on disk. */
 #include "config.h"
 
 #include "impl.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../../src/util/text.h"
 #include "../notify.h"
 
-#define ASKS_OWN_MAX (1u << 20)
-
-static char *
-asks_date(int64_t s)
+char *
+weir_access_date(int64_t s)
 {
 	char out[32] = "";
 	time_t t = (time_t)s;
@@ -69,7 +65,7 @@ asks_level(const struct weir_access *a, const char *level, int *out, struct weir
 static json_t *
 asks_entry(const struct weir_access *a, const char *what, const char *user)
 {
-	WEIR_AUTO(weir_freep) char *at = asks_date(weir_access_now_s());
+	WEIR_AUTO(weir_freep) char *at = weir_access_date(weir_access_now_s());
 	const char *sudo = a->who.uid == 0 ? getenv("SUDO_USER") : NULL;
 	char host[256] = "localhost";
 	json_t *e = json_object();
@@ -99,8 +95,8 @@ asks_tell(const struct weir_access *a, const char *event, const json_t *entry, e
 
 /* ---- request ---- */
 
-static char *
-asks_own_file(const struct weir_access_policy *p, uid_t uid)
+char *
+weir_access_own_file(const struct weir_access_policy *p, uid_t uid)
 {
 	return p->requests != NULL ? weir_xasprintf("%s/%u.log", p->requests, (unsigned)uid) : NULL;
 }
@@ -111,7 +107,7 @@ static enum weir_code
 asks_write_request(const struct weir_access *a, const json_t *entry, struct weir_err *err)
 {
 	const struct weir_access_policy *p = &a->policy;
-	WEIR_AUTO(weir_freep) char *own = asks_own_file(p, a->who.uid);
+	WEIR_AUTO(weir_freep) char *own = weir_access_own_file(p, a->who.uid);
 	bool may_make = !p->is_roots || a->who.uid == 0;
 
 	if (p->log != NULL && (access(p->log, W_OK) == 0 || (may_make && errno == ENOENT)))
@@ -226,7 +222,7 @@ weir_access_grant(const struct weir_access *a, const char *user, const char *lev
 		r = asks_check_text("--reason", reason, err);
 	if (r != WEIR_OK)
 		return r;
-	end = asks_date(until_s);
+	end = weir_access_date(until_s);
 	entry = asks_entry(a, "grant", who);
 	json_object_set_new(entry, "level", json_string(level));
 	json_object_set_new(entry, "until", json_string(end));
@@ -249,163 +245,4 @@ weir_access_revoke(const struct weir_access *a, const char *user, const char *re
 	if (reason != NULL)
 		json_object_set_new(entry, "reason", json_string(reason));
 	return asks_write(a, "access-revoked", entry, err);
-}
-
-/* ---- show ---- */
-
-static json_t *
-asks_rights(unsigned bits)
-{
-	json_t *rights = json_array();
-
-	for (int i = 0; i < WEIR_RIGHTS; i++) {
-		if (bits & 1u << i)
-			json_array_append_new(rights, json_string(weir_right_name((enum weir_right)i)));
-	}
-	return rights;
-}
-
-static json_t *
-asks_held(const struct weir_access_policy *p, const struct weir_access_standing *s, unsigned *bits)
-{
-	json_t *all = json_array();
-
-	for (size_t i = 0; i < s->nheld; i++) {
-		const struct weir_access_held *h = &s->held[i];
-		WEIR_AUTO(weir_freep) char *until = h->until_s != 0 ? asks_date(h->until_s) : NULL;
-		json_t *o = json_pack("{s:s, s:s?, s:s, s:s?}", "level", p->levels[h->level].name, "project", h->project, "how", h->how, "until", until);
-
-		json_array_append_new(all, o);
-		*bits |= p->levels[h->level].rights;
-	}
-	return all;
-}
-
-/* Requests of this user that nobody has answered: behind the last grant or revocation. */
-static void
-asks_pending(const char *path, const struct weir_access_who *w, bool is_own, const char *answered_at, json_t *out)
-{
-	struct weir_grant_log log = {0};
-	struct stat st;
-	const json_t *e;
-	size_t i;
-
-	/* In the folder of requests the file's owner says who asked, whatever stands in it. */
-	if (path == NULL || (is_own && (lstat(path, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != w->uid || st.st_size > (off_t)ASKS_OWN_MAX)) ||
-	    weir_grant_log_read(path, &log, NULL) != WEIR_OK)
-		return;
-	json_array_foreach (log.entries, i, e) {
-		const char *what = json_string_value(json_object_get(e, "what")), *user = json_string_value(json_object_get(e, "user"));
-		const char *at = json_string_value(json_object_get(e, "at"));
-
-		if (what == NULL || at == NULL || strcmp(what, "request") != 0 || (!is_own && (user == NULL || strcmp(user, w->name) != 0)) ||
-		    strcmp(at, answered_at) <= 0)
-			continue;
-		json_array_append_new(out, json_pack("{s:O?, s:O?, s:O?}", "at", json_object_get(e, "at"), "level", json_object_get(e, "level"), "why",
-		    json_object_get(e, "why")));
-	}
-	weir_grant_log_clear(&log);
-}
-
-/* When an administrator last answered; "": never. Dates in this form compare as texts. */
-static char *
-asks_answered(const struct weir_access_policy *p, const struct weir_access_who *w)
-{
-	struct weir_grant_log log = {0};
-	char *at = weir_xstrdup("");
-	const json_t *e;
-	size_t i;
-
-	if (p->log == NULL || weir_grant_log_read(p->log, &log, NULL) != WEIR_OK)
-		return at;
-	json_array_foreach (log.entries, i, e) {
-		const char *what = json_string_value(json_object_get(e, "what")), *user = json_string_value(json_object_get(e, "user"));
-		const char *t = json_string_value(json_object_get(e, "at"));
-
-		if (what == NULL || user == NULL || t == NULL || strcmp(what, "request") == 0 || strcmp(user, w->name) != 0)
-			continue;
-		free(at);
-		at = weir_xstrdup(t);
-	}
-	weir_grant_log_clear(&log);
-	return at;
-}
-
-static json_t *
-asks_show_policy(const struct weir_access *a)
-{
-	const struct weir_access_policy *p = &a->policy;
-	json_t *levels = json_array();
-
-	if (p->section == NULL)
-		return json_null();
-	for (size_t i = 0; i < p->nlevels; i++)
-		json_array_append_new(levels, json_pack("{s:s, s:o}", "level", p->levels[i].name, "rights", asks_rights(p->levels[i].rights)));
-	return json_pack("{s:s?, s:b, s:b, s:o}", "file", p->conf->path, "system", p->own != NULL, "roots", p->is_roots, "levels", levels);
-}
-
-static json_t *
-asks_show_limits(struct weir_access *a)
-{
-	static const char *const names[] = {
-	    [WEIR_LIMIT_TRIES] = "tries", [WEIR_LIMIT_CPUS] = "cpus", [WEIR_LIMIT_MEMORY] = "memory", [WEIR_LIMIT_GPUS] = "gpus", [WEIR_LIMIT_TIME] = "time_ms",
-	};
-	json_t *o = json_object();
-
-	for (int i = 0; i < WEIR_LIMITS; i++) {
-		double n = weir_access_limit(a, (enum weir_limit)i);
-
-		if (n >= 0)
-			json_object_set_new(o, names[i], n == floor(n) && n < 9e15 ? json_integer((json_int_t)n) : json_real(n));
-	}
-	return o;
-}
-
-static json_t *
-asks_show_who(struct weir_access *a, const struct weir_access_who *w, const struct weir_access_standing *s)
-{
-	const struct weir_access_policy *p = &a->policy;
-	WEIR_AUTO(weir_freep) char *own = asks_own_file(p, w->uid), *answered = asks_answered(p, w);
-	int level = weir_standing_highest(s, NULL);
-	json_t *asked = json_array(), *notes = json_array(), *held;
-	bool is_free = p->section == NULL || w->uid == 0;
-	unsigned bits = is_free ? WEIR_RIGHTS_ALL : 0;
-
-	held = asks_held(p, s, &bits);
-	asks_pending(p->log, w, false, answered, asked);
-	asks_pending(own, w, true, answered, asked);
-	if (s->token_note != NULL)
-		json_array_append_new(notes, json_string(s->token_note));
-	if (s->log_note != NULL)
-		json_array_append_new(notes, json_string(s->log_note));
-	return json_pack("{s:s, s:I, s:s?, s:s?, s:o, s:o, s:b, s:o, s:o}", "user", w->name, "uid", (json_int_t)w->uid, "level",
-	    level >= 0 ? p->levels[level].name : NULL, "subject", s->subject, "rights", asks_rights(bits), "held", held, "admin", weir_who_is_admin(w, p),
-	    "asked", asked, "notes", notes);
-}
-
-enum weir_code
-weir_access_show(struct weir_access *a, const char *user, struct json_t **out, struct weir_err *err)
-{
-	struct weir_access_standing other = {0};
-	struct weir_access_who w = {0};
-	bool is_self = user == NULL;
-	enum weir_code r = WEIR_OK;
-
-	if (!is_self) {
-		r = weir_who_named(user, &w, err);
-		if (r != WEIR_OK)
-			return r;
-		is_self = w.uid == a->who.uid;
-		if (!is_self && a->policy.section != NULL)
-			weir_standing_of(&a->policy, &w, weir_access_now_s(), &other);
-	}
-	if (is_self)
-		weir_access_settle(a);
-	*out = asks_show_who(a, is_self ? &a->who : &w, is_self ? &a->standing : &other);
-	json_object_set_new(*out, "policy", asks_show_policy(a));
-	if (is_self)
-		json_object_set_new(*out, "limits", asks_show_limits(a));
-	weir_standing_clear(&other);
-	weir_who_clear(&w);
-	return WEIR_OK;
 }

@@ -130,6 +130,9 @@ int weir_policy_needed(const struct weir_access_policy *, enum weir_right);	/* t
 int64_t weir_access_now_s(void);
 enum weir_code weir_access_until(const char *text, int64_t now_s, int64_t *out_s, struct weir_err *);	/* what --until means; INVAL */
 
+char *weir_access_date(int64_t s);	/* "2026-12-31T00:00:00Z"; owned */
+char *weir_access_own_file(const struct weir_access_policy *, uid_t);	/* a user's own requests; owned, NULL: [access] has no such folder */
+
 /* ---- lists ---- */
 
 /* "a, b c": at commas and blanks; owned, NULL-terminated. */

@@ -93,8 +93,9 @@ access_put_policy(const json_t *policy)
 	}
 }
 
+/* With whose it is, when they are of many. */
 static void
-access_put_asked(const json_t *asked)
+access_put_asked(const json_t *asked, bool has_names)
 {
 	const json_t *a;
 	size_t i;
@@ -102,7 +103,8 @@ access_put_asked(const json_t *asked)
 	json_array_foreach (asked, i, a) {
 		const char *level = access_text(a, "level"), *at = access_text(a, "at");
 
-		printf("asked: %s, on %s: ", level != NULL ? level : "?", at != NULL ? at : "?");
+		printf("%s%s: %s, on %s: ", has_names ? "asked by " : "asked", has_names ? access_text(a, "user") : "", level != NULL ? level : "?",
+		    at != NULL ? at : "?");
 		access_put_words(access_text(a, "why"));
 		putchar('\n');
 	}
@@ -126,7 +128,10 @@ access_put(const json_t *o)
 		access_put_words(json_string_value(note));
 		putchar('\n');
 	}
-	access_put_asked(json_object_get(o, "asked"));
+	if (json_object_get(o, "pending") != NULL)
+		access_put_asked(json_object_get(o, "pending"), true);
+	else
+		access_put_asked(json_object_get(o, "asked"), false);
 	access_put_policy(json_object_get(o, "policy"));
 }
 

@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../launcher/access/access.h"
 #include "../../launcher/catalogue/catalogue.h"
+#include "../../launcher/notify.h"
 
 #define CHECK_MS 15000
 #define CHECK_DEEP_MS 60000
@@ -85,6 +87,10 @@ check_run(const struct weir_verb *verb, int argc, char **argv)
 	if (conf == NULL)
 		return WEIR_EXIT_CONFIG;
 	r_conf = weir_catalogue_check(conf, &err);
+	if (r_conf == WEIR_OK)
+		r_conf = weir_access_check(conf, NULL, &err);
+	if (r_conf == WEIR_OK)
+		r_conf = weir_notify_check(conf, &err);
 	if (r_conf != WEIR_OK) {
 		weir_say("%s", weir_err_text(&err, r_conf));
 		return WEIR_EXIT_CONFIG;

@@ -112,6 +112,8 @@ wrong "a limit that is no number" "wrong.conf:2: \[limits\] gpus: 'many' is no w
 gpus = many
 P
 
+refuse "weir check finds them too" 3 "wrong.conf:2: \[limits\] gpus: 'many' is no whole number" "$WEIR" check -c "$T/p/wrong.conf"
+
 # --- groups -------------------------------------------------------------------------------------------------------------
 
 mkdir "$T/p/log" "$T/p/requests"
@@ -152,6 +154,10 @@ now'
 like "the hook is told" "$(cat "$T/p/told")" '"event":"access-asked".*"user":"ann".*"level":"full","why":"I \\"train\\"\\nnow","about":"ann"'
 run "$WEIR" access show ann "${C[@]}"
 like "root sees it" "$out" '^asked: full, on 20.*: I "train" now$'
+run become boss "$WEIR" access show "${C[@]}"
+like "who may grant sees whoever has asked" "$out" '^asked by ann: full, on 20.*: I "train" now$'
+run become bob "$WEIR" access show "${C[@]}"
+unlike "others do not" "$out" '^asked'
 is "asking gives nothing" "$(level become ann)" basic
 refuse "who has all cannot ask for more" 1 "you have the highest level already: full" become bob "$WEIR" access request "${C[@]}" --why more
 refuse "ann cannot grant" 1 "only root and members of the group granters" become ann "$WEIR" access grant bob full --until 1d --reason x "${C[@]}"
