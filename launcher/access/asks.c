@@ -113,8 +113,8 @@ asks_write_request(const struct weir_access *a, const json_t *entry, struct weir
 	if (p->log != NULL && (access(p->log, W_OK) == 0 || (may_make && errno == ENOENT)))
 		return weir_grant_log_append(p->log, entry, 0644, err);
 	if (own != NULL)
-		return weir_grant_log_append(own, entry, 0600, err);
-	return weir_err_set(err, WEIR_E_NOENT, "the request can be written nowhere: [access] needs 'requests', a folder that all may write to (chmod 1733)");
+		return weir_grant_log_append(own, entry, 0644, err);
+	return weir_err_set(err, WEIR_E_NOENT, "the request can be written nowhere: [access] needs 'requests', a folder that all may write to (chmod 1773)");
 }
 
 enum weir_code

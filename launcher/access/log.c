@@ -206,6 +206,8 @@ weir_grant_log_append(const char *path, const json_t *entry, mode_t mode, struct
 		if (errno != EINTR)
 			return weir_err_errno(err, errno, "lock access log '%s'", path);
 	}
+	if (is_new && fchmod(fd, mode) < 0)	/* whatever the umask: those whom it is about read it */
+		return weir_err_errno(err, errno, "access log '%s'", path);
 	r = log_add(fd, path, entry, err);
 	if (r == WEIR_OK && is_new)
 		log_sync_folder(path);

@@ -117,7 +117,8 @@ refuse "weir check finds them too" 3 "wrong.conf:2: \[limits\] gpus: 'many' is n
 # --- groups -------------------------------------------------------------------------------------------------------------
 
 mkdir "$T/p/log" "$T/p/requests"
-chmod 1733 "$T/p/requests"
+chgrp granters "$T/p/requests"
+chmod 1773 "$T/p/requests"
 cat > "$T/p/weir.conf" << P
 [access]
 log = $T/p/log/access.log
@@ -149,8 +150,10 @@ is "limits are shown" "$(json "$(become ann "$WEIR" access show --json "${C[@]}"
 # --- asking, granting, revoking -----------------------------------------------------------------------------------------
 
 refuse "a request says why" 2 "--why TEXT is needed" become ann "$WEIR" access request "${C[@]}"
+umask 077
 check "ann asks for the next level" become ann "$WEIR" access request "${C[@]}" --why 'I "train"
 now'
+umask 022
 like "the hook is told" "$(cat "$T/p/told")" '"event":"access-asked".*"user":"ann".*"level":"full","why":"I \\"train\\"\\nnow","about":"ann"'
 run "$WEIR" access show ann "${C[@]}"
 like "root sees it" "$out" '^asked: full, on 20.*: I "train" now$'
