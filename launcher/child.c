@@ -10,10 +10,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pty.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -90,14 +92,29 @@ child_close_pipes(struct child_pipes *p, bool with_ours)
 	}
 }
 
+/* A terminal of our own in place of the pipe, as wide as the real one, so that programs go on drawing progress. */
+static int
+child_open_terminal(int fd[2])
+{
+	struct winsize size = {0};
+
+	ioctl(STDERR_FILENO, TIOCGWINSZ, &size);
+	if (openpty(&fd[0], &fd[1], NULL, NULL, &size) != 0)
+		return -1;
+	fcntl(fd[0], F_SETFD, FD_CLOEXEC);
+	fcntl(fd[1], F_SETFD, FD_CLOEXEC);
+	return 0;
+}
+
 static int
 child_open_pipes(const struct weir_child *c, struct child_pipes *p)
 {
 	*p = (struct child_pipes){{-1, -1}, {-1, -1}};
 	for (int i = 0; i < 2 && c->log_fd > 0; i++) {
+		bool is_terminal = i == 1 && c->keeps_terminal && isatty(STDERR_FILENO) == 1;
 		int fd[2];
 
-		if (pipe2(fd, O_CLOEXEC) != 0)
+		if ((is_terminal ? child_open_terminal(fd) : pipe2(fd, O_CLOEXEC)) != 0)
 			return -1;
 		p->from[i] = fd[0];
 		p->to[i] = fd[1];

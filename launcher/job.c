@@ -445,6 +445,7 @@ job_real(struct weir_job *job)
 	if (job->o->conf == NULL && job->mode == NULL && !job->o->is_without_storage)
 		weir_job_say("no configuration: the job runs without storage");
 	weir_jobs_reconcile();
+	weir_engine_warn(job);
 	status = job_begin(job);
 	if (status != 0)
 		return status;

@@ -93,6 +93,7 @@ struct weir_job_id {
 struct weir_engine {
 	const char *name;
 	unsigned caps;
+	unsigned (*caps_here)(void);	/* those that this host lets it have; NULL: all */
 	/* Can it do this job? No side effects. NOENT: the engine is not installed here. */
 	enum weir_code (*check)(const struct weir_job *, struct weir_err *);
 	/* Have the image here, with progress. 0, or the exit status after one sentence (no such tag, a login is needed, the disk is full). NULL: nothing to get. */
@@ -108,14 +109,19 @@ struct weir_engine {
 	bool (*is_running)(const struct weir_job_id *);
 	/* Ask it to end, force it after grace_ms, and take away what the engine keeps of it. 0 or -1 with a sentence in err. */
 	int (*end)(const struct weir_job_id *, int64_t grace_ms, struct weir_err *);
+	/* A process inside the running job: its mounts are the job's. 0: none. NULL: never. */
+	pid_t (*inside)(const struct weir_job_id *);
 	/* In a child: become COMMAND inside the running job. As become. */
 	int (*enter)(const struct weir_job_id *, bool is_terminal, char *const *command, struct weir_err *);
 	int failed_status;	/* by which the engine says that it failed itself; 0: none */
 	bool ends_orphans;	/* what the job leaves running is our child then, and ends with it */
 };
-extern const struct weir_engine weir_engine_podman, weir_engine_none;
+extern const struct weir_engine weir_engine_podman, weir_engine_docker, weir_engine_apptainer, weir_engine_charliecloud, weir_engine_none;
 const struct weir_engine *weir_engine_find(const char *name);	/* NULL: no such engine */
 const struct weir_engine *weir_engine_choose(const struct weir_job *);	/* for an image or a rootfs: the first that is installed, else the first */
+/* Says once what is asked for and cannot be had: limits that the engine cannot enforce here, an image made for the other kind of host, a GPU without what
+ * containers need to use it. */
+void weir_engine_warn(const struct weir_job *);
 /* Every process of a job that runs on this host as it is has this in its environment, so that weir gc finds what is left of it. */
 #define WEIR_JOB_VARIABLE "WEIR_JOB"
 
@@ -148,6 +154,7 @@ struct weir_child {
 	int out_fd;				/* > 0: a file that takes its standard output */
 	int log_fd;				/* > 0: takes its standard output and error beside the terminal, */
 	bool is_silent;				/* or instead of it */
+	bool keeps_terminal;			/* with log_fd: a terminal as standard error stays one, for progress that is drawn */
 	/* results */
 	int status;				/* exit status, 128+N */
 	int signal;				/* last ending signal (INT, TERM, HUP, QUIT) that was passed on, or 0 */

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static const struct weir_engine *const engines[] = {&weir_engine_podman, &weir_engine_none};
+static const struct weir_engine *const engines[] = {&weir_engine_podman, &weir_engine_docker, &weir_engine_apptainer, &weir_engine_charliecloud, &weir_engine_none};
 
 const struct weir_engine *
 weir_engine_find(const char *name)
