@@ -7,6 +7,7 @@
 
 #include "engines.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -155,14 +156,8 @@ apptainer_become(const struct weir_job *job, struct weir_err *err)
 	r = weir_engine_gpu_environment(job, before, err);
 	if (r == WEIR_OK)
 		r = weir_engine_putenv(&job->env, before, err);
-	if (r == WEIR_OK) {
-		struct weir_words name = {0};
-		WEIR_AUTO(weir_freep) char *text = weir_xasprintf(WEIR_JOB_VARIABLE "=%s", job->name);
-
-		weir_words_add(&name, text);
-		r = weir_engine_putenv(&name, before, err);
-		weir_words_free(&name);
-	}
+	if (r == WEIR_OK && setenv(WEIR_JOB_VARIABLE, job->name, 1) != 0)	/* its own processes are the job's too */
+		r = weir_err_errno(err, errno, "environment");
 	return r ? WEIR_JOB_ENGINE : weir_engine_exec(&w, "apptainer", err);
 }
 

@@ -311,7 +311,7 @@ static enum weir_code
 ch_collect(const struct weir_job *job, struct weir_words *env, struct weir_err *err)
 {
 	static const char *const kept[] = {"TERM", "LANG", "LC_ALL", "TZ"}, *const gpus[] = {"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"};
-	WEIR_AUTO(weir_freep) char *image = ch_image(job), *name = weir_xasprintf(WEIR_JOB_VARIABLE "=%s", job->name);
+	WEIR_AUTO(weir_freep) char *image = ch_image(job);
 	enum weir_code r = weir_engine_gpu_environment(job, "", err);
 
 	weir_words_add(env, CH_PATH);
@@ -325,7 +325,6 @@ ch_collect(const struct weir_job *job, struct weir_words *env, struct weir_err *
 		weir_words_add(env, "LD_LIBRARY_PATH=/" CH_LIBRARIES);
 	for (size_t i = 0; i < job->env.n; i++)
 		weir_words_add(env, job->env.v[i]);
-	weir_words_add(env, name);
 	return r;
 }
 

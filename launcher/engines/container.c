@@ -84,7 +84,6 @@ static void
 container_env(const struct weir_job *job, const char *env_file, struct weir_words *w)
 {
 	weir_engine_option(w, "--env-file", env_file);
-	weir_engine_option(w, "--env", WEIR_JOB_VARIABLE);
 	for (size_t i = 0; i < job->env.n; i++) {
 		WEIR_AUTO(weir_freep) char *name = weir_xstrndup(job->env.v[i], strcspn(job->env.v[i], "="));
 

@@ -4,20 +4,10 @@
 
 #include "engines.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <sched.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "../../src/conf/conf.h"
-
-extern char **environ;
 
 static enum weir_code
 none_check(const struct weir_job *job, struct weir_err *err)
