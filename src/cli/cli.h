@@ -61,6 +61,7 @@ extern const struct weir_verb weir_verb_run, weir_verb_try, weir_verb_train, wei
     weir_verb_attach, weir_verb_stop, weir_verb_rm, weir_verb_gc, weir_verb_exec, weir_verb_again;
 extern const struct weir_verb weir_verb_access;
 extern const struct weir_verb weir_verb_modules;
+extern const struct weir_verb weir_verb_ls, weir_verb_cat, weir_verb_cp, weir_verb_prefetch, weir_verb_dataset, weir_verb_stage;
 int weir_mount_helper(int argc, char **argv);	/* as mount.weir, called by mount(8) */
 
 /* ---- talking to people ---- */
@@ -79,6 +80,7 @@ struct weir_progress {
 };
 void weir_progress_start(struct weir_progress *, const char *label);
 void weir_progress_line(void *progress, json_t *line);	/* as weir_control_call wants it */
+void weir_progress_count(struct weir_progress *, uint64_t files, uint64_t bytes);	/* of work whose whole is not known */
 void weir_progress_end(struct weir_progress *);		/* clears the bar */
 
 /* ---- configuration and mounts ---- */

@@ -94,6 +94,25 @@ weir_progress_line(void *arg, json_t *line)
 }
 
 void
+weir_progress_count(struct weir_progress *p, uint64_t files, uint64_t bytes)
+{
+	int64_t now = weir_now_ms();
+	char amount[64], speed[16];
+
+	if (p->is_quiet || now - p->said_ms < (p->is_tty ? PROGRESS_TTY_MS : PROGRESS_LINE_MS))
+		return;
+	p->said_ms = now;
+	weir_amount_text(files, bytes, amount);
+	weir_size_text(bytes * 1000 / ((uint64_t)(now - p->start_ms) + 1), speed);
+	if (p->is_tty) {
+		fprintf(stderr, "\r\033[K%s: %s, %s/s", p->label, amount, speed);
+		fflush(stderr);
+		p->is_shown = true;
+	} else
+		weir_say("%s: %s so far, %s/s", p->label, amount, speed);
+}
+
+void
 weir_progress_end(struct weir_progress *p)
 {
 	if (p->is_shown)

@@ -129,6 +129,33 @@ open_sized(struct weir_op *op, const struct weir_node *n)
 	return r ? r : weir_sync_size(op->fs->sy, n, fs_waiter(op));
 }
 
+/* Runs again whenever a piece has arrived, until nothing is missing. */
+enum weir_code
+file_prefetch(struct weir_op *op)
+{
+	struct weir_content *c;
+	struct weir_node n;
+	enum weir_code r = fs_node(op, op->ino, &n);
+
+	if (r)
+		return r;
+	if (n.type != WEIR_FILE)
+		return n.type == WEIR_DIR ? WEIR_E_ISDIR : WEIR_E_INVAL;
+	if ((n.flags & WEIR_N_LOCAL) || (r = open_sized(op, &n)) || !n.size)
+		return r;
+	if (op->wait.code) {
+		r = op->wait.code;
+		op->wait.code = WEIR_OK;
+		return r;
+	}
+	if ((r = file_content(op->fs, &n, &c, NULL)))
+		return r;
+	r = weir_sync_prefetch(op->fs->sy, &n, c, fs_waiter(op));
+	weir_content_touch(c);
+	weir_content_put(c);
+	return r;
+}
+
 static enum weir_code
 open_for_write(struct weir_op *op, struct weir_node *n)
 {

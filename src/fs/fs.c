@@ -22,6 +22,7 @@ static enum weir_code (*const handlers[WEIR_OP_KINDS])(struct weir_op *) = {
 	[WEIR_OP_OPENDIR] = tree_opendir, [WEIR_OP_READDIR] = tree_readdir, [WEIR_OP_READ] = io_read, [WEIR_OP_WRITE] = io_write,
 	[WEIR_OP_STATFS] = attr_statfs, [WEIR_OP_FALLOCATE] = io_fallocate, [WEIR_OP_LSEEK] = io_lseek, [WEIR_OP_COPY_RANGE] = io_copy,
 	[WEIR_OP_SETXATTR] = attr_setx, [WEIR_OP_GETXATTR] = attr_getx, [WEIR_OP_LISTXATTR] = attr_listx, [WEIR_OP_REMOVEXATTR] = attr_removex,
+	[WEIR_OP_PREFETCH] = file_prefetch,
 };
 
 /* ---- numbers, times, small services ---- */

@@ -62,6 +62,7 @@ enum weir_op_kind {
 	WEIR_OP_GETXATTR,	/* ino, name, buf, len (0: size wanted) -> result */
 	WEIR_OP_LISTXATTR,	/* ino, buf, len (0: size wanted) -> result */
 	WEIR_OP_REMOVEXATTR,	/* ino, name */
+	WEIR_OP_PREFETCH,	/* ino of a file: done when all of it is in the cache. Readers go first. NOSPC: the cache cannot take it */
 	WEIR_OP_KINDS
 };
 

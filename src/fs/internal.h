@@ -156,6 +156,6 @@ enum weir_code attr_get(struct weir_op *), attr_set(struct weir_op *), attr_stat
 enum weir_code attr_setx(struct weir_op *), attr_getx(struct weir_op *), attr_listx(struct weir_op *), attr_removex(struct weir_op *);
 enum weir_code file_open(struct weir_op *), file_release(struct weir_op *), file_flush(struct weir_op *), file_fsync(struct weir_op *);
 enum weir_code file_fsyncdir(struct weir_op *), io_read(struct weir_op *), io_write(struct weir_op *);
-enum weir_code io_fallocate(struct weir_op *), io_lseek(struct weir_op *), io_copy(struct weir_op *);
+enum weir_code io_fallocate(struct weir_op *), io_lseek(struct weir_op *), io_copy(struct weir_op *), file_prefetch(struct weir_op *);
 
 #endif

@@ -479,6 +479,33 @@ weir_sync_fetch_all(struct weir_sync *sy, struct weir_content *c)
 	plan_range(r, &n, c, 0, c->base_size, PIECE_MAX, max_pieces(r), false);
 }
 
+enum weir_code
+weir_sync_prefetch(struct weir_sync *sy, const struct weir_node *n, struct weir_content *c, struct weir_waiter *w)
+{
+	struct weir_remote *r = weir_sync_remote(sy, c->remote);
+	uint64_t i = 0;
+	enum weir_code code;
+
+	/* while a fetch runs, its end may still tell the exact time and mode */
+	if (!c->fetching && (c->is_complete || weir_content_check_complete(c)))
+		return WEIR_OK;
+	if (!r || c->is_stale || c->is_unlinked)
+		return WEIR_E_STALE;
+	if ((code = remote_usable(r)))
+		return code;
+	while (i * WEIR_PAGE < c->base_size && (weir_content_page(c, i)->state != WEIR_PAGE_ABSENT || (weir_content_page(c, i)->flags & WEIR_P_FETCHING)))
+		i++; /* at the end of it the last of it is under way */
+	code = plan_range(r, n, c, i * WEIR_PAGE, c->base_size, c->base_size <= SMALL_BYTES ? SMALL_BYTES : PIECE_MAX, (max_pieces(r) + 1) / 2, true);
+	if (code)
+		return code;
+	if (!c->fetching)
+		return WEIR_E_NOSPC;
+	w->from = 0;
+	w->to = c->base_size;
+	weir_wait_add(&c->waiters, w);
+	return WEIR_PENDING;
+}
+
 /* ---- neighbours ---- */
 
 struct neighbours {

@@ -87,6 +87,9 @@ enum weir_code weir_sync_fetch(struct weir_sync *, const struct weir_node *, str
 void weir_sync_ahead(struct weir_sync *, struct weir_content *c, uint64_t off, uint64_t len);
 /* Fetch all of it, piece by piece (open for writing, prefetch, pin). */
 void weir_sync_fetch_all(struct weir_sync *, struct weir_content *c);
+/* The same for somebody who waits for the whole, behind all who read: w is woken when a piece is there or failed. OK: all of it is here; NOSPC: there is no
+ * room for it, and nothing is under way. Else PENDING, or why it cannot be. */
+enum weir_code weir_sync_prefetch(struct weir_sync *, const struct weir_node *, struct weir_content *c, struct weir_waiter *w);
 /* Find out the size of a file that is WEIR_N_UNSIZED; w is woken when the node has it, or with why not. PENDING, or why it cannot be. */
 enum weir_code weir_sync_size(struct weir_sync *, const struct weir_node *, struct weir_waiter *w);
 /* A small file was opened (is_miss: it was not here): fetch its neighbours if that has become a habit. */
