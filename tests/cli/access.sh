@@ -39,7 +39,7 @@ cat > "$T/bin/become" << 'B'
 # USER COMMAND…: with the groups of the database, and a home
 u=$1
 shift
-exec setpriv --reuid="$u" --regid="$(id -g "$u")" --init-groups env -u SUDO_USER HOME="$(getent passwd "$u" | cut -d: -f6)" "$@"
+exec setpriv --reuid="$u" --regid="$(id -g "$u")" --init-groups env -u SUDO_USER -u XDG_STATE_HOME HOME="$(getent passwd "$u" | cut -d: -f6)" "$@"
 B
 chmod 755 "$T/bin" "$T/bin/become"
 PATH=$T/bin:$PATH
@@ -146,6 +146,12 @@ like "and what it allows" "$out" '^rights: try, deploy, chat$'
 is "others can be shown" "$(json "$(become ann "$WEIR" access show bob --json "${C[@]}")" 'v["level"]')" full
 refuse "who is not there is no user" 1 "there is no user 'nobody-here'" become ann "$WEIR" access show nobody-here "${C[@]}"
 is "limits are shown" "$(json "$(become ann "$WEIR" access show --json "${C[@]}")" 'v["limits"]')" '{"tries": 3, "gpus": 2}'
+
+refuse "a job above one's level is refused, with the way to more" 239 \
+    "the right 'develop' is needed: current level: basic, required level: full; ask for it with 'weir access request --level full --why TEXT'" \
+    become ann "$WEIR" run "${C[@]}" --no-storage --engine none -- true
+check "one within it runs" become bob "$WEIR" run "${C[@]}" --no-storage --engine none -- true
+check "and any of root's" "$WEIR" run "${C[@]}" --no-storage --engine none -- true
 
 # --- asking, granting, revoking -----------------------------------------------------------------------------------------
 
@@ -352,6 +358,10 @@ rm "$T/home/ann/token"
 is "a variable gives one too" "$(json "$(become ann env WEIR_ACCESS_TOKEN="$tok" "$WEIR" access show --json "${C[@]}")" 'v["level"]')" ap-u
 run become ann env WEIR_ACCESS_TOKEN="$tok" "$WEIR" access show "${C[@]}"
 unlike "a token is in no output" "$out$err" "${tok:0:30}"
+
+run become ann env WEIR_ACCESS_TOKEN="$tok" "$WEIR" run "${C[@]}" --no-storage --engine none -- sh -c 'echo "${WEIR_ACCESS_TOKEN-gone}"'
+is "nor in the environment of a job that it allows" "$out" gone
+refuse "without it the job is refused, and the sentence says that" 239 "required level: ap-u; .*\(no token: " become ann "$WEIR" run "${C[@]}" --no-storage --engine none -- true
 
 # Rotation: a key we do not have is asked for, but not all the time.
 $OIDC key "$T/o" k2
