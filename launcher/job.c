@@ -110,6 +110,12 @@ job_take_end(struct weir_job *job, const struct weir_child *c)
 		weir_job_say("the job was ended after its time limit of %lld min", (long long)(job->time_ms / 60000));
 }
 
+static void
+job_remounted(void *arg)
+{
+	weir_job_remounted(arg);
+}
+
 static int
 job_run_command(struct weir_job *job)
 {
@@ -125,8 +131,13 @@ job_run_command(struct weir_job *job)
 	    .log_fd = job->log_fd,
 	    .is_silent = job->mode != NULL && job->mode->is_silent,
 	};
-	int r = weir_child_run(&c);
+	int r;
 
+	if (job->has_storage) {
+		job->mount_dev = weir_job_mount_dev(job);
+		c.remounted = job_remounted;
+	}
+	r = weir_child_run(&c);
 	if (r != 0) {
 		job->was_started = false;
 		job->status = c.status != 0 ? c.status : WEIR_JOB_ENGINE;

@@ -58,6 +58,7 @@ struct weir_job {
 	char *private_dir;	/* folder of a mount that only jobs use; NULL: somebody else's mount */
 	int lock_fd;		/* on private_dir, shared while we use it */
 	char *source;		/* mountpoint + path: what stands at /storage. NULL without storage */
+	dev_t mount_dev;	/* of the mount that the job sees */
 	struct weir_state *state;	/* its state folder; NULL in a dry run */
 	int log_fd;		/* > 0: takes the job's output beside the terminal */
 	int ready_fd;		/* >= 0: somebody waits there until a detached job has started */
@@ -133,6 +134,14 @@ int weir_storage_check(struct weir_job *);	/* each: 0, or the exit status after 
 int weir_storage_take(struct weir_job *);
 int weir_storage_flush(struct weir_job *);
 void weir_storage_release(struct weir_job *);
+
+/* ---- reattach.c ---- */
+dev_t weir_job_mount_dev(const struct weir_job *);	/* the device number of what is mounted at job->mountpoint; 0: nothing of weir's */
+/* The mount at job->mountpoint is another one, of this number, than when the job started: show it at the job's /storage, in the same part and as writable as before.
+ * inside: a process of the job. */
+enum weir_code weir_job_reattach(const struct weir_job *, dev_t, pid_t inside, struct weir_err *);
+/* Some mount came or went: do the above if it was the job's, and say so. */
+void weir_job_remounted(struct weir_job *);
 
 /* ---- child.c ---- */
 

@@ -7,7 +7,9 @@
 #include "mounts.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "../util/buf.h"
@@ -40,6 +42,7 @@ mounts_unescape(const char *s)
 static void
 mounts_add(struct weir_mounts *m, char *line)
 {
+	unsigned dev[2] = {0, 0};
 	char *field[5] = {NULL}, *type, *source, *save = NULL, *dash = strstr(line, " - ");
 
 	if (dash == NULL)
@@ -53,11 +56,11 @@ mounts_add(struct weir_mounts *m, char *line)
 	save = NULL;
 	type = strtok_r(dash + 3, " ", &save);
 	source = strtok_r(NULL, " ", &save);
-	if (type == NULL || source == NULL)
+	if (type == NULL || source == NULL || sscanf(field[2], "%u:%u", &dev[0], &dev[1]) != 2)
 		return;
 	m->v = weir_xrealloc(m->v, m->n + 1, sizeof(*m->v));
 	m->v[m->n++] = (struct weir_mount){.root = mounts_unescape(field[3]), .mountpoint = mounts_unescape(field[4]),
-	    .source = mounts_unescape(source), .is_weir = strcmp(type, "fuse.weir") == 0};
+	    .source = mounts_unescape(source), .dev = makedev(dev[0], dev[1]), .is_weir = strcmp(type, "fuse.weir") == 0};
 }
 
 void

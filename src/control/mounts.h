@@ -5,11 +5,13 @@
 #include "../util/err.h"
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 struct weir_mount {
 	char *mountpoint;	/* absolute, as the kernel spells it */
 	char *source;		/* path of the configuration */
 	char *root;		/* "/", or the folder of the mount that a bind shows here */
+	dev_t dev;		/* another one for every mount as long as anybody still has the older ones open */
 	bool is_weir;		/* fuse.weir; else it only hides what lies below it */
 };
 struct weir_mounts {
