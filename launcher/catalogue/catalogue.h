@@ -47,7 +47,8 @@ struct weir_module {
 	struct weir_module_link *links;
 	size_t nlinks;
 	/* Container image without a tag, or with one if the metadata names it: "ai4oshub/ai4os-demo-app". From links.docker_image: of an
-	 * address (https://…) the last two parts count, as on the platform. [catalogue] registry stands before it if that is set
+	 * address (https://…) the last two parts count, as on the platform; where one of its own modules names its image by the last part alone,
+	 * "ai4oshub/" stands before it. [catalogue] registry stands before it if that is set
 	 * and the image names none. NULL: the module names no image, or none that can be one. */
 	char *image;
 	struct weir_module_resources inference, training;

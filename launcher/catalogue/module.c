@@ -148,6 +148,19 @@ module_has_registry(const char *image)
 	return image[n] == '/' && (memchr(image, '.', n) != NULL || memchr(image, ':', n) != NULL || (n == 9 && strncmp(image, "localhost", 9) == 0));
 }
 
+/* The platform's own images are all in one place; metadata that names one by its last part alone means that. */
+static bool
+module_is_bare(const struct weir_module *m, const char *image)
+{
+	static const char *const homes[] = {"https://github.com/ai4os-hub/", "https://github.com/ai4os/", "https://github.com/deephdc/"};
+
+	for (size_t i = 0; m->source != NULL && i < WEIR_LEN(homes); i++) {
+		if (strncasecmp(m->source, homes[i], strlen(homes[i])) == 0)
+			return strchr(image, '/') == NULL;
+	}
+	return false;
+}
+
 static void
 module_image(struct weir_module *m, const struct weir_yaml *links, const char *registry)
 {
@@ -158,6 +171,12 @@ module_image(struct weir_module *m, const struct weir_yaml *links, const char *r
 		return;
 	}
 	image = module_image_path(text);
+	if (module_is_bare(m, image)) {
+		char *whole = weir_xasprintf("ai4oshub/%s", image);
+
+		free(image);
+		image = whole;
+	}
 	if (!weir_image_is_good(image)) {
 		shown = weir_cut_columns(text, 80);
 		weir_sentence(&m->notes, "links.docker_image: '%s' is no image reference", shown);
@@ -226,8 +245,10 @@ weir_module_make(const struct weir_entry *e, const char *registry)
 		module_read(m, e->text, e->len, &doc);
 	else if (e->is_none || e->is_local)
 		weir_sentence(&m->problems, "%s", e->error != NULL ? e->error : "it has no metadata");
+	else if (e->error != NULL)
+		weir_sentence(&m->problems, "its metadata could not be fetched: %s", e->error);
 	else
-		weir_sentence(&m->problems, "its metadata could not be fetched: %s", e->error != NULL ? e->error : "not asked for yet");
+		weir_sentence(&m->problems, "its metadata has not been fetched yet");
 	module_fill(m, doc.root, registry);
 	weir_yaml_free(&doc);
 	m->is_invalid = m->problems.n > 0;

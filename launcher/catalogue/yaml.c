@@ -93,6 +93,9 @@ yaml_scalar(struct yaml_reader *rd, const yaml_event_t *e)
 	node->len = e->data.scalar.length;
 	node->text = weir_xcalloc(node->len + 1, 1);
 	memcpy(node->text, e->data.scalar.value, node->len);
+	/* libyaml takes it, the platform's reader does not. */
+	if (e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && memchr(node->text, '\t', node->len) != NULL)
+		return yaml_fail(rd, node->line, "a tab stands in an unquoted text");
 	if (tag == NULL && !is_word)
 		return node;
 	if (weir_yaml_word(node, tag, &why) != WEIR_OK)
@@ -276,7 +279,7 @@ yaml_collection(struct yaml_reader *rd, const yaml_event_t *e, int depth)
 	const char *tag = yaml_tag(is_map ? e->data.mapping_start.tag : e->data.sequence_start.tag);
 	struct weir_yaml *node;
 
-	if (tag != NULL && strcmp(tag, is_map ? "map" : "seq") != 0 && strcmp(tag, is_map ? "set" : "omap") != 0)
+	if (tag != NULL && strcmp(tag, is_map ? "map" : "seq") != 0 && strcmp(tag, is_map ? "set" : "omap") != 0 && (is_map || strcmp(tag, "pairs") != 0))
 		return yaml_fail(rd, e->start_mark.line + 1, "it has a type (!…) that is not known");
 	if (depth > WEIR_YAML_DEPTH)
 		return yaml_fail(rd, e->start_mark.line + 1, "it is nested too deep");
