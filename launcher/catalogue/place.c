@@ -36,13 +36,13 @@ place_is_http(const char *url)
 	return place_starts(url, "https://") || place_starts(url, "http://");
 }
 
-/* user@host:path, as ssh and git have it. */
+/* user@host:path, as ssh and git have it; "helper::…" makes git run a program and is none. */
 static bool
 place_is_scp(const char *url)
 {
 	size_t colon = strcspn(url, ":/");
 
-	return url[colon] == ':' && colon > 1 && url[colon + 1] != '\0' && strstr(url, "://") == NULL;
+	return url[colon] == ':' && colon > 1 && url[colon + 1] != '\0' && url[colon + 1] != ':' && strstr(url, "://") == NULL;
 }
 
 /* ---- parts of https://HOST/OWNER/REPO ---- */
@@ -246,12 +246,13 @@ weir_place_find(const char *url, struct weir_catalogue_place *out, struct weir_e
 	static const char *const schemes[] = {"http://", "https://", "ssh://", "git://", "file://"};
 	const char *inner = place_starts(url, "git+") ? url + 4 : url;
 	bool is_known = false;
-	enum weir_code r = strstr(url, "://") != NULL || *url == '\0' ? place_check(url, err) : WEIR_OK;
+	bool is_folder = inner == url && strstr(url, "://") == NULL && (!place_is_scp(url) || access(url, F_OK) == 0);
+	enum weir_code r = is_folder && *url != '\0' ? WEIR_OK : place_check(url, err);
 
 	*out = (struct weir_catalogue_place){0};
 	if (r)
 		return r;
-	if (inner == url && strstr(url, "://") == NULL && (!place_is_scp(url) || access(url, F_OK) == 0))
+	if (is_folder)
 		return place_folder(url, out, err);
 	for (size_t i = 0; i < WEIR_LEN(schemes); i++)
 		is_known |= place_starts(inner, schemes[i]);

@@ -393,7 +393,7 @@ a_bad_entry_hides_no_other(void)
 
 	CU_ASSERT_EQUAL_FATAL(weir_place_find("https://github.com/o/catalogue", &place, NULL), WEIR_OK);
 	weir_list_parse(&place, text, sizeof(text) - 1, &list);
-	CU_ASSERT_EQUAL(list.n, 14);
+	CU_ASSERT_EQUAL(list.n, 15);
 	e = weir_entries_find(&list, "first");
 	CU_ASSERT(e != NULL && e->bad == NULL && strcmp(e->url, "https://github.com/o/first.git") == 0 && strcmp(e->branch, "main") == 0);
 	e = weir_entries_find(&list, "quoted");
