@@ -37,10 +37,16 @@ asks_need_policy(const struct weir_access *a, struct weir_err *err)
 static enum weir_code
 asks_check_text(const char *option, const char *text, struct weir_err *err)
 {
+	json_t *word = text != NULL ? json_string(text) : NULL;
+	bool is_text = word != NULL;
+
+	json_decref(word);
 	if (text == NULL || text[strspn(text, " \t\n")] == '\0')
 		return weir_err_set(err, WEIR_E_INVAL, "%s TEXT is needed", option);
 	if (strlen(text) > WEIR_GRANT_REASON_MAX)
 		return weir_err_set(err, WEIR_E_INVAL, "%s: at most %d bytes", option, WEIR_GRANT_REASON_MAX);
+	if (!is_text)
+		return weir_err_set(err, WEIR_E_INVAL, "%s: this is no UTF-8", option);
 	for (const char *p = text; *p != '\0'; p++) {
 		if (((unsigned char)*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f)
 			return weir_err_set(err, WEIR_E_INVAL, "%s: control characters have no place in it", option);

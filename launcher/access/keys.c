@@ -94,7 +94,7 @@ keys_address(struct weir_http_pool *pool, const char *issuer, char **out, struct
 	keys = json_string_value(json_object_get(o, "jwks_uri"));
 	if (named == NULL || strcmp(named, issuer) != 0)
 		r = weir_err_set(err, WEIR_E_PROTO, "%.200s is the document of another issuer, '%.100s'", url, named != NULL ? named : "");
-	else if (keys == NULL || !weir_access_is_safe_url(keys))
+	else if (keys == NULL || !weir_http_url_is_safe(keys))
 		r = weir_err_set(err, WEIR_E_PROTO, "%.200s names no https address of keys (jwks_uri)", url);
 	else
 		*out = weir_xstrdup(keys);

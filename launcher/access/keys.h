@@ -13,7 +13,5 @@ struct weir_keys {
 /* Blocking; the network only when it must. is_again: a key was not among those we had. Codes of weir_http_perform(), PROTO, CONFIG, of files. */
 enum weir_code weir_keys_get(const struct weir_access_policy *, const struct weir_access_who *, bool is_again, int64_t now_s, struct weir_keys *out,
     struct weir_err *);
-/* https, or http to this host (tests). */
-bool weir_access_is_safe_url(const char *);
 
 #endif

@@ -197,6 +197,7 @@ enum weir_code
 weir_grant_log_append(const char *path, const json_t *entry, mode_t mode, struct weir_err *err)
 {
 	bool is_new = access(path, F_OK) < 0;
+	struct stat st;
 	WEIR_AUTO(weir_closep) int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, mode);
 	enum weir_code r;
 
@@ -206,7 +207,7 @@ weir_grant_log_append(const char *path, const json_t *entry, mode_t mode, struct
 		if (errno != EINTR)
 			return weir_err_errno(err, errno, "lock access log '%s'", path);
 	}
-	if (is_new && fchmod(fd, mode) < 0)	/* whatever the umask: those whom it is about read it */
+	if (is_new && fstat(fd, &st) == 0 && st.st_uid == geteuid() && fchmod(fd, mode) < 0)	/* whatever the umask: those whom it is about read it */
 		return weir_err_errno(err, errno, "access log '%s'", path);
 	r = log_add(fd, path, entry, err);
 	if (r == WEIR_OK && is_new)

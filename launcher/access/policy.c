@@ -3,7 +3,6 @@
 #include "config.h"
 
 #include "claims.h"
-#include "keys.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -11,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../../src/net/http.h"
 #include "../../src/util/text.h"
 
 #ifndef WEIR_SYSCONFDIR
@@ -275,21 +275,6 @@ policy_seconds(const struct weir_section_conf *s, const char *key, int64_t def_s
 	return WEIR_OK;
 }
 
-/* Keys and tokens travel by TLS, or stay on this host (tests). */
-bool
-weir_access_is_safe_url(const char *url)
-{
-	static const char *const local[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};
-
-	for (size_t i = 0; i < WEIR_LEN(local); i++) {
-		size_t n = strlen(local[i]);
-
-		if (strncmp(url, local[i], n) == 0 && (url[n] == ':' || url[n] == '/' || url[n] == '\0'))
-			return true;
-	}
-	return strncmp(url, "https://", 8) == 0 && url[8] != '\0' && url[8] != '/';
-}
-
 static enum weir_code
 policy_token_keys(struct weir_access_policy *p, struct weir_err *err)
 {
@@ -311,7 +296,7 @@ policy_token_keys(struct weir_access_policy *p, struct weir_err *err)
 			return weir_conf_section_bad(s, with_issuer[i], err, "means nothing without 'issuer'");
 	}
 	p->audiences = weir_access_split(audience != NULL ? audience : "");
-	if (p->issuer != NULL && !weir_access_is_safe_url(p->issuer))
+	if (p->issuer != NULL && !weir_http_url_is_safe(p->issuer))
 		return weir_conf_section_bad(s, "issuer", err, "'%.100s' is no https address", p->issuer);
 	if (p->issuer != NULL && p->audiences[0] == NULL)
 		return weir_conf_section_bad(s, NULL, err, "'audience' is needed besides 'issuer': for whom tokens are made, as 'account'");

@@ -155,6 +155,8 @@ check "and any of root's" "$WEIR" run "${C[@]}" --no-storage --engine none -- tr
 
 # --- asking, granting, revoking -----------------------------------------------------------------------------------------
 
+refuse "a reason is text" 2 "--why: this is no UTF-8" become ann "$WEIR" access request "${C[@]}" --why $'caf\xe9'
+refuse "without control characters" 2 "control characters" become ann "$WEIR" access request "${C[@]}" --why $'a\e[2Jb'
 refuse "a request says why" 2 "--why TEXT is needed" become ann "$WEIR" access request "${C[@]}"
 umask 077
 check "ann asks for the next level" become ann "$WEIR" access request "${C[@]}" --why 'I "train"
@@ -387,6 +389,16 @@ sed -i -E 's/"fetched":[0-9]+/"fetched":'$(($(date +%s) - 90000))'/' "$cache"
 like "but not for longer than a day" "$(note)" "the token cannot be checked: .*HTTP 503"
 rm "$T/o/fail"
 is "it comes back" "$(level become ann)" ap-u
+fresh() { rm -rf "$T/home/ann/.cache"; }
+fresh
+echo https://other.test > "$T/o/issuer"
+like "a document of another issuer is refused" "$(note)" "is the document of another issuer, 'https://other.test'"
+rm "$T/o/issuer"
+echo 300000 > "$T/o/pad"
+like "an answer without end is not read" "$(note)" "the answer is longer than 65536 bytes"
+echo 1000 > "$T/o/pad"
+is "(a longer one is)" "$(level become ann)" ap-u
+rm "$T/o/pad"
 sed -i '/^ca_file/d' "$T/home/ann/token.conf"
 rm -rf "$T/home/ann/.cache"
 like "a certificate that nobody vouches for is refused" "$(note)" "cannot be checked: .*certificate"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A small OpenID issuer for tests: real keys, tokens made by PyJWT (python3-jwt), plain HTTP on loopback (tests/emulators/tlsfront.py puts TLS before it).
 #   oidc.py serve FOLDER ISSUER         prints "listening on 127.0.0.1:PORT"; notes each request in FOLDER/requests; answers 503 while FOLDER/fail exists
+#                                       while FOLDER/pad exists: so many blanks behind each answer; while FOLDER/issuer exists: calls itself that
 #   oidc.py key FOLDER KID [rsa|ec]     a new key: FOLDER/KID.pem, its public part in FOLDER/jwks.json
 #   oidc.py drop FOLDER KID             takes it out of FOLDER/jwks.json
 #   oidc.py sign FOLDER KID ALG CLAIMS [HEADER]     a token; claims are JSON, "exp": "+60" is 60 s from now
@@ -83,11 +84,14 @@ def serve(folder, issuer):
             if os.path.exists(f"{folder}/fail"):
                 return self.send_error(503)
             if self.path == path + "/.well-known/openid-configuration":
-                body = json.dumps({"issuer": issuer, "jwks_uri": issuer.rstrip("/") + "/certs"}).encode()
+                name = open(f"{folder}/issuer").read().strip() if os.path.exists(f"{folder}/issuer") else issuer
+                body = json.dumps({"issuer": name, "jwks_uri": issuer.rstrip("/") + "/certs"}).encode()
             elif self.path == path + "/certs":
                 body = json.dumps(load(folder)).encode()
             else:
                 return self.send_error(404)
+            if os.path.exists(f"{folder}/pad"):
+                body += b" " * int(open(f"{folder}/pad").read())
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
