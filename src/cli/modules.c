@@ -183,7 +183,7 @@ modules_joined(const struct weir_words *w)
 	return weir_buf_take(&out);
 }
 
-/* A bad one says first of all why. */
+/* A bad one says why in place of all else. */
 static void
 modules_row(struct weir_table *t, const struct weir_module *m)
 {
@@ -194,8 +194,10 @@ modules_row(struct weir_table *t, const struct weir_module *m)
 		title = weir_xasprintf("invalid: %s (and %zu more)", m->problems.v[0], m->problems.n - 1);
 	else if (m->is_invalid)
 		title = weir_xasprintf("invalid: %s", m->problems.v[0]);
-	if (title != NULL)
-		cells[3] = title;
+	if (title != NULL) {
+		cells[1] = title;
+		cells[2] = cells[3] = NULL;
+	}
 	weir_table_add(t, cells);
 }
 

@@ -4,6 +4,8 @@
 
 #include "table.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -35,7 +37,7 @@ weir_table_free(struct weir_table *t)
 }
 
 /* Takes one column of text from the widest cell, of equals from the last one; false: nothing can give way any more. */
-static int
+static bool
 table_shrink(size_t *widths, size_t n, size_t from)
 {
 	size_t widest = n;
@@ -45,9 +47,20 @@ table_shrink(size_t *widths, size_t n, size_t from)
 			widest = i;
 	}
 	if (widest == n)
-		return 0;
+		return false;
 	widths[widest]--;
-	return 1;
+	return true;
+}
+
+/* With nothing after it in its row, a cell may use the place of the columns there. */
+static bool
+table_spans(const struct weir_table *t, size_t row, size_t column)
+{
+	for (size_t i = column + 1; i < t->columns; i++) {
+		if (*t->cells[row * t->columns + i] != '\0')
+			return false;
+	}
+	return column + 1 < t->columns;
 }
 
 static void
@@ -60,7 +73,7 @@ table_fit(const struct weir_table *t, size_t width, size_t *widths)
 		for (size_t k = 0; k < t->rows; k++) {
 			size_t w = weir_columns(t->cells[k * t->columns + i]);
 
-			widths[i] = w > widths[i] ? w : widths[i];
+			widths[i] = w > widths[i] && !table_spans(t, k, i) ? w : widths[i];
 		}
 		sum += widths[i];
 	}
@@ -69,18 +82,23 @@ table_fit(const struct weir_table *t, size_t width, size_t *widths)
 }
 
 static void
-table_row(const struct weir_table *t, const char *const *cells, const size_t *widths)
+table_row(const struct weir_table *t, const char *const *cells, const size_t *widths, size_t width)
 {
-	for (size_t i = 0; i < t->columns; i++) {
-		WEIR_AUTO(weir_freep) char *cell = weir_cut_columns(cells[i], widths[i]);
-		size_t last = i + 1;
+	size_t at = 0;
 
-		while (last < t->columns && *cells[last] == '\0')
-			last++;
+	for (size_t i = 0; i < t->columns; i++) {
+		size_t next = i + 1, room;
+		WEIR_AUTO(weir_freep) char *cell = NULL;
+
+		while (next < t->columns && *cells[next] == '\0')
+			next++;
+		room = next < t->columns || next == i + 1 ? widths[i] : width > at ? width - at : SIZE_MAX;
+		cell = weir_cut_columns(cells[i], room);
 		fputs(cell, stdout);
-		if (last == t->columns)
+		if (next == t->columns)
 			break;
 		printf("%*s", (int)(widths[i] - weir_columns(cell) + TABLE_GAP), "");
+		at += widths[i] + TABLE_GAP;
 	}
 	putchar('\n');
 }
@@ -91,9 +109,9 @@ weir_table_print(const struct weir_table *t, size_t width)
 	size_t widths[WEIR_TABLE_COLUMNS];
 
 	table_fit(t, width, widths);
-	table_row(t, t->heads, widths);
+	table_row(t, t->heads, widths, width);
 	for (size_t i = 0; i < t->rows; i++)
-		table_row(t, (const char *const *)t->cells + i * t->columns, widths);
+		table_row(t, (const char *const *)t->cells + i * t->columns, widths, width);
 }
 
 size_t

@@ -14,7 +14,8 @@ struct weir_table {
 };
 /* Texts are copied; they must be clean (util/clean.h). NULL counts as "". */
 void weir_table_add(struct weir_table *, const char *const *cells);
-/* width 0: no limit. Then the widest columns give way first, the first one last; what is cut ends with "…". */
+/* width 0: no limit. Then the widest columns give way first, the first one last; what is cut ends with "…". A
+ * cell with nothing after it in its row may be longer than its column. */
 void weir_table_print(const struct weir_table *, size_t width);
 void weir_table_free(struct weir_table *);
 
