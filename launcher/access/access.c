@@ -150,9 +150,11 @@ access_open(struct weir_access *a, const struct weir_access_place *places, struc
 	enum weir_code r = weir_policy_load(places, a->conf, &a->policy, err);
 	struct weir_err none = {0};
 
-	if (r == WEIR_OK)
-		r = weir_who_self(&a->who, err);
+	/* without a policy nobody is looked up: a directory of users may be far away */
 	if (r != WEIR_OK || a->policy.section == NULL)
+		return r;
+	r = weir_who_self(&a->who, err);
+	if (r != WEIR_OK)
 		return r;
 	weir_standing_of(&a->policy, &a->who, weir_access_now_s(), &a->standing);
 	a->is_settled = a->policy.issuer == NULL;

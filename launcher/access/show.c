@@ -196,8 +196,10 @@ weir_access_show(struct weir_access *a, const char *user, struct json_t **out, s
 	struct weir_access_standing other = {0};
 	struct weir_access_who w = {0};
 	bool is_self = user == NULL;
-	enum weir_code r = WEIR_OK;
+	enum weir_code r = a->who.name == NULL ? weir_who_self(&a->who, err) : WEIR_OK;
 
+	if (r != WEIR_OK)
+		return r;
 	if (!is_self) {
 		r = weir_who_named(user, &w, err);
 		if (r != WEIR_OK)
