@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
@@ -305,4 +306,18 @@ weir_rclone_reveal(const char *obscured, char **out, struct weir_err *err)
 			return weir_err_set(err, WEIR_E_PROTO, "it is not a password as rclone obscures it");
 	*out = WEIR_STEAL(plain);
 	return WEIR_OK;
+}
+
+char *
+weir_rclone_obscure(const char *plain)
+{
+	size_t n = strlen(plain);
+	WEIR_AUTO(weir_freep) unsigned char *data = weir_xcalloc(INI_IV + n + 1, 1);
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	int len = 0;
+	bool is_ok = ctx && RAND_bytes(data, INI_IV) == 1 && EVP_EncryptInit_ex(ctx, EVP_aes_256_ctr(), NULL, reveal_key, data) == 1 &&
+	    EVP_EncryptUpdate(ctx, data + INI_IV, &len, (const unsigned char *)plain, (int)n) == 1;
+
+	EVP_CIPHER_CTX_free(ctx);
+	return is_ok ? weir_base64url(data, INI_IV + n) : NULL;
 }

@@ -29,5 +29,6 @@ bool weir_rclone_remote_has_secret(const char *remote);
 /* What `rclone obscure` hides (fs/config/obscure of rclone): AES-256-CTR under a key that everybody knows, the IV first, in base64url
  * without padding. Owned, weir_secret_free(). PROTO when it is not such a text. */
 enum weir_code weir_rclone_reveal(const char *obscured, char **out, struct weir_err *);
+char *weir_rclone_obscure(const char *plain);	/* the other way; owned; NULL when the machine has no random bytes or no memory */
 
 #endif

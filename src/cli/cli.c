@@ -13,7 +13,7 @@ static const struct weir_verb *const cli_verbs[] = {
     &weir_verb_ls, &weir_verb_cat, &weir_verb_cp,
     &weir_verb_run, &weir_verb_try, &weir_verb_train, &weir_verb_develop, &weir_verb_predict,
     &weir_verb_jobs, &weir_verb_logs, &weir_verb_attach, &weir_verb_exec, &weir_verb_stop, &weir_verb_again, &weir_verb_rm, &weir_verb_gc,
-    &weir_verb_access, &weir_verb_modules,
+    &weir_verb_share, &weir_verb_unshare, &weir_verb_access, &weir_verb_modules,
 };
 
 static void

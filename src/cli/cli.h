@@ -59,7 +59,7 @@ extern const struct weir_verb weir_verb_mount, weir_verb_umount, weir_verb_statu
     weir_verb_refresh, weir_verb_verify, weir_verb_import, weir_verb_init, weir_verb_login, weir_verb_logout;
 extern const struct weir_verb weir_verb_run, weir_verb_try, weir_verb_train, weir_verb_develop, weir_verb_predict, weir_verb_jobs, weir_verb_logs,
     weir_verb_attach, weir_verb_stop, weir_verb_rm, weir_verb_gc, weir_verb_exec, weir_verb_again;
-extern const struct weir_verb weir_verb_access;
+extern const struct weir_verb weir_verb_access, weir_verb_share, weir_verb_unshare;
 extern const struct weir_verb weir_verb_modules;
 extern const struct weir_verb weir_verb_ls, weir_verb_cat, weir_verb_cp, weir_verb_prefetch, weir_verb_dataset, weir_verb_stage;
 int weir_mount_helper(int argc, char **argv);	/* as mount.weir, called by mount(8) */

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "../control/mounts.h"
+#include "../dav/front.h"
 #include "../fs/fs.h"
 #include "../util/buf.h"
 #include "../util/text.h"
@@ -148,6 +149,20 @@ mount_worker_fs(const struct weir_fs_options *options, struct weir_fs **fs, stru
 }
 
 static int
+mount_shelf_put(void *worker, unsigned slot, int fd)
+{
+	return weir_fuse_shelf_put(worker, slot, fd);
+}
+
+static int
+mount_shelf_take(void *worker, unsigned slot)
+{
+	return weir_fuse_shelf_take(worker, slot);
+}
+
+_Static_assert(WEIR_FRONT_TABLE_BYTES <= WEIR_FUSE_SHELF_BYTES && WEIR_FRONT_SHARES <= WEIR_FUSE_SHELF_SLOTS, "the shares' table fits the shelf");
+
+static int
 mount_worker(struct weir_fuse_worker *worker, void *arg)
 {
 	struct mount_job *job = arg;
@@ -161,16 +176,29 @@ mount_worker(struct weir_fuse_worker *worker, void *arg)
 	    .gid = job->opt.gid,
 	    .umask = job->opt.umask,
 	};
+	struct weir_front_options sharing = {
+	    .cache_dir = job->conf->cache_dir,
+	    .table = weir_fuse_shelf(worker),
+	    .keep = mount_shelf_put,
+	    .take = mount_shelf_take,
+	    .arg = worker,
+	    .is_readonly = job->opt.fuse.is_readonly,
+	};
 	struct weir_control *control = NULL;
+	struct weir_front *front = NULL;
 	struct weir_fs *fs = NULL;
 	struct weir_err err = {0};
 	enum weir_code r;
 
 	r = mount_worker_fs(&options, &fs, &err);
+	sharing.fs = fs;
 	if (r == WEIR_OK)
-		r = weir_control_start(fs, job->conf->cache_dir, &control, &err);
+		r = weir_front_start(&sharing, &front, &err);
+	if (r == WEIR_OK)
+		r = weir_control_start(fs, job->conf->cache_dir, weir_front_verbs, weir_front_nverbs, front, &control, &err);
 	if (r) {
 		weir_fuse_refuse(worker, weir_err_text(&err, r));
+		weir_front_stop(front);
 		weir_fs_free(fs);
 		return WEIR_EXIT_FAILED;
 	}
@@ -178,6 +206,7 @@ mount_worker(struct weir_fuse_worker *worker, void *arg)
 	if (r)
 		weir_log(WEIR_LOG_ERROR, "%s", weir_err_text(&err, r));
 	weir_control_stop(control);
+	weir_front_stop(front);
 	weir_fs_free(fs);
 	return r == WEIR_OK ? WEIR_EXIT_OK : WEIR_EXIT_FAILED;
 }

@@ -41,6 +41,9 @@ struct control_conn {
 
 struct weir_control {
 	struct weir_fs *fs;
+	const struct weir_control_verb *more;
+	size_t nmore;
+	void *more_arg;
 	int dir_fd, listen_fd, wake_fd;
 	pthread_t thread;
 	atomic_bool is_stopping;
@@ -251,6 +254,10 @@ control_answer(struct control_conn *c, json_t *request, json_t *answer, struct w
 		if (strcmp(verb, control_verbs[i].name) == 0)
 			return control_verbs[i].answer(c, request, answer, err);
 	}
+	for (size_t i = 0; verb != NULL && i < c->control->nmore; i++) {
+		if (strcmp(verb, c->control->more[i].name) == 0)
+			return c->control->more[i].answer(c->control->more_arg, request, answer, err);
+	}
 	return weir_err_set(err, WEIR_E_NOSYS, "the mount's weir does not know the request '%.40s' (another version?)", verb != NULL ? verb : "");
 }
 
@@ -406,13 +413,17 @@ control_free(struct weir_control *control)
 }
 
 enum weir_code
-weir_control_start(struct weir_fs *fs, const char *cache_dir, struct weir_control **out, struct weir_err *err)
+weir_control_start(struct weir_fs *fs, const char *cache_dir, const struct weir_control_verb *more, size_t nmore, void *arg, struct weir_control **out,
+    struct weir_err *err)
 {
 	struct weir_control *control = weir_xcalloc(1, sizeof(*control));
 	enum weir_code r;
 	int e;
 
 	control->fs = fs;
+	control->more = more;
+	control->nmore = more != NULL ? nmore : 0;
+	control->more_arg = arg;
 	control->dir_fd = control->listen_fd = control->wake_fd = -1;
 	atomic_init(&control->is_stopping, false);
 	pthread_mutex_init(&control->lock, NULL);

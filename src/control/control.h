@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The control socket: $CACHE/control (SOCK_STREAM, mode 0600). One request a connection: a JSON object on one line, {"verb": "status", …};
  * answers are JSON objects, one a line; the last has "done": true and "code" ("OK" or a name of src/tbl/errors.h) and, on failure, "error".
- * Verbs: status, flush {path}, du {path}, refresh {path}, look {remote} (ask it at once whether it lets us in), verify {path, settle}, problems, ping. flush sends progress lines
+ * Verbs (share, unshare, shares: src/dav/front.h): status, flush {path}, du {path}, refresh {path}, look {remote} (ask it at once whether it lets us in), verify {path, settle}, problems, ping. flush sends progress lines
  * {"files_left":…,"bytes_left":…,"bytes_sent":…,"bytes_total":…} about four times a second; closing the connection gives it up.
  * Socket paths longer than sun_path are reached through /proc/self/fd of the directory. */
 #ifndef WEIR_CONTROL_H
@@ -12,8 +12,14 @@
 struct weir_fs;
 struct weir_control;
 
-/* Serve in threads of its own until weir_control_stop(). Replaces a dead socket. */
-enum weir_code weir_control_start(struct weir_fs *, const char *cache_dir, struct weir_control **out, struct weir_err *);
+/* Requests that another front answers. answer() may block, is called in many threads at once, and adds what it has to say to `answer`. */
+struct weir_control_verb {
+	const char *name;
+	enum weir_code (*answer)(void *arg, json_t *request, json_t *answer, struct weir_err *);
+};
+/* Serve in threads of its own until weir_control_stop(). Replaces a dead socket. more (may be NULL): outlives it; arg is theirs. */
+enum weir_code weir_control_start(struct weir_fs *, const char *cache_dir, const struct weir_control_verb *more, size_t nmore, void *arg,
+    struct weir_control **out, struct weir_err *);
 void weir_control_stop(struct weir_control *);
 
 /* Client side. *out: the final object (owned). line() gets each earlier object (borrowed; may be NULL). WEIR_E_NOENT: no mount serves this cache. */

@@ -62,6 +62,9 @@ struct weir_fuse_worker {
 	void *init;			/* the INIT request as the kernel sent it */
 	size_t init_len;
 	dev_t dev;			/* of the mount; 0: not known */
+	void *shelf;			/* WEIR_FUSE_SHELF_BYTES, shared */
+	int shelf_out, shelf_in;	/* a pair of sockets: workers send descriptors, the supervisor receives them */
+	int shelf_fds[WEIR_FUSE_SHELF_SLOTS];	/* the supervisor's copies, inherited by each worker; -1: none */
 
 	/* in the worker only */
 	struct fuse_session *se;
@@ -76,6 +79,11 @@ int weir_fuse_unmount(const struct weir_fuse_worker *);
 dev_t weir_fuse_mount_dev(const char *mountpoint);	/* without asking the file system; 0: unknown */
 void weir_fuse_raise_readahead(dev_t);
 bool weir_fuse_is_gone(int fd);				/* unmounted or aborted */
+
+/* shelf.c */
+enum weir_code weir_fuse_shelf_init(struct weir_fuse_worker *, struct weir_err *);
+void weir_fuse_shelf_receive(struct weir_fuse_worker *);	/* supervisor: what workers sent */
+void weir_fuse_shelf_close(struct weir_fuse_worker *);		/* in a child that is no worker: an open copy would keep a port taken */
 
 /* init.c */
 enum weir_code weir_fuse_answer_init(struct weir_fuse_worker *, struct weir_err *);

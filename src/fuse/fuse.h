@@ -37,6 +37,17 @@ bool weir_fuse_has_passthrough(const struct weir_fuse_worker *);
 /* Serve until the kernel says the mount is gone (WEIR_OK) or the device fails. Registers itself as the fs's observer. While it runs, the
  * heartbeat ticks as long as requests can be taken. */
 enum weir_code weir_fuse_serve(struct weir_fuse_worker *, struct weir_fs *, struct weir_err *);
+
+/* The shelf: what a front beside this one wants its successor to find. The memory is shared by all workers of the mount, zeroed when it is mounted and
+ * gone with it; what stands in it is the front's own. Descriptors put there are kept by the supervisor for the workers to come. */
+#define WEIR_FUSE_SHELF_BYTES (1u << 20)
+#define WEIR_FUSE_SHELF_SLOTS 64u
+void *weir_fuse_shelf(struct weir_fuse_worker *);
+/* The supervisor keeps a copy of fd under this number; fd < 0: it closes the one it has. 0, or -1 and errno. Any thread. */
+int weir_fuse_shelf_put(struct weir_fuse_worker *, unsigned slot, int fd);
+/* What a worker before this one put there: this process's own copy, taken (-1: none, or taken already). */
+int weir_fuse_shelf_take(struct weir_fuse_worker *, unsigned slot);
+
 /* A worker that cannot even start says why here (goes to the log and, for the first, to ready_fd). */
 void weir_fuse_refuse(struct weir_fuse_worker *, const char *sentence);
 

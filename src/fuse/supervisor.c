@@ -4,7 +4,7 @@
  *
  *	signal		meaning
  *	SIGCHLD		worker, messenger or unmounter ended
- *	SIGUSR1		the worker serves
+ *	SIGUSR1		the worker serves, or sent something for the shelf
  *	SIGTERM, INT, HUP	unmount; once more: end now, keeping the mount's users waiting for nobody
  *
  * Time is counted in the supervisor's own ticks (at most one a second): a machine that slept, or a stopped supervisor, is not a silent worker. */
@@ -86,7 +86,9 @@ supervisor_share(struct supervisor *s, struct weir_err *err)
 		return weir_err_errno(err, errno, "shared memory");
 	weir_fuse_news_init(s->w.shared);
 	s->w.opens = weir_opens_new(SUPERVISOR_OPEN_SLOTS);
-	return s->w.opens != NULL ? WEIR_OK : weir_err_errno(err, errno, "shared memory");
+	if (s->w.opens == NULL)
+		return weir_err_errno(err, errno, "shared memory");
+	return weir_fuse_shelf_init(&s->w, err);
 }
 
 static enum weir_code
@@ -152,6 +154,7 @@ supervisor_start_worker(struct supervisor *s)
 {
 	pid_t pid;
 
+	weir_fuse_shelf_receive(&s->w);
 	s->w.generation++;
 	s->restart_ms = 0;
 	s->born_ms = weir_now_ms();
@@ -172,8 +175,10 @@ supervisor_start_messenger(struct supervisor *s)
 {
 	pid_t pid = supervisor_fork(s);
 
-	if (pid == 0)
+	if (pid == 0) {
+		weir_fuse_shelf_close(&s->w);
 		weir_fuse_messenger(&s->w);
+	}
 	s->messenger_pid = pid > 0 ? pid : 0;
 }
 
@@ -189,8 +194,10 @@ supervisor_stop(struct supervisor *s)
 	}
 	s->is_stopping = true;
 	pid = supervisor_fork(s);
-	if (pid == 0)
+	if (pid == 0) {
+		weir_fuse_shelf_close(&s->w);
 		_exit(weir_fuse_unmount(&s->w) == 0 ? 0 : 1);
+	}
 	if (pid > 0)
 		s->unmounter_pid = pid;
 	else
@@ -340,6 +347,7 @@ supervisor_turn(struct supervisor *s)
 
 	if (sig == SIGTERM || sig == SIGINT || sig == SIGHUP)
 		supervisor_stop(s);
+	weir_fuse_shelf_receive(&s->w);
 	supervisor_reap(s);
 	if (atomic_load(&s->w.shared->was_ready))
 		supervisor_tell_ready(s, NULL);
