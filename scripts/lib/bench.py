@@ -15,6 +15,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -30,6 +31,7 @@ GOALS = [
     ("untar", "rclone", 5),
 ]
 MEMORY_GOAL_MIB = 256
+CATALOGUE_GOAL_S = 1		# 46 modules from the cache
 JOB_GOAL_S = 0.15		# what weir run may add to podman run
 
 
@@ -419,6 +421,33 @@ def job(world, who, first):
     return r
 
 
+def catalogue(world, who, first):
+    """weir modules list of 46 entries, five of them bad, once they are in the cache."""
+    if who != "weir":
+        return None
+    script = os.path.join(os.path.dirname(__file__), "../../tests/cli/modules.py")
+    base = tempfile.mkdtemp(dir=world.work)
+    env = dict(os.environ, XDG_CACHE_HOME=f"{base}/cache")
+    subprocess.run([sys.executable, script, "make", f"{base}/www/c"], check=True)
+    server = subprocess.Popen([sys.executable, script, "serve", f"{base}/www", f"{base}/port", f"{base}/log"])
+    try:
+        end = time.monotonic() + 20
+        while not os.path.exists(f"{base}/port"):
+            if time.monotonic() > end:
+                raise Broken("no HTTP server")
+            time.sleep(0.05)
+        with open(f"{base}/port") as f:
+            argv = [world.weir, "modules", "list", "--catalogue", f"http://127.0.0.1:{f.read()}/c"]
+        out = subprocess.run(argv, env=env, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=world.limit).stdout
+        if "\n46 modules, 5 invalid" not in out:
+            raise Broken("the catalogue is not whole")
+        return {"seconds": statistics.median(timed(world.limit, *argv, env=env) for _ in range(5))}
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(base)
+
+
 def check_untar(world, c):
     """Every byte is on the server, seen by a client of its own."""
     keys = [k for k, _ in c.ls() if not k.endswith("/")]
@@ -436,8 +465,9 @@ ROWS = {
     "find-10k-20ms": lambda w, who, first: find(w, who, w.delayed),
     "untar": lambda w, who, first: untar(w, who, first),
     "job": job,
+    "catalogue-list": catalogue,
 }
-DEFAULT_ROWS = ["cold-seq", "small-cold", "small-cold-20ms", "find-10k", "untar", "job"]
+DEFAULT_ROWS = ["cold-seq", "small-cold", "small-cold-20ms", "find-10k", "untar", "job", "catalogue-list"]
 
 
 def measure_row(world, row, contenders, runs, results):
@@ -483,7 +513,7 @@ def summarize(results, contenders):
                 e["median"] = round(statistics.median(e["seconds"]), 3)
     print()
     print(f"{'median seconds':18}" + "".join(f"{c:>12}" for c in contenders))
-    for row in ["cold-seq", "warm-seq", "small-cold", "small-cold-20ms", "find-10k", "find-10k-20ms", "untar", "job"]:
+    for row in ["cold-seq", "warm-seq", "small-cold", "small-cold-20ms", "find-10k", "find-10k-20ms", "untar", "job", "catalogue-list"]:
         if row in results:
             print(f"{row:18}" + "".join(f"{cell(results[row].get(c)):>12}" for c in contenders))
     print()
@@ -519,6 +549,9 @@ def goals(results):
     if w and o and "median" in w and "median" in o:
         got = w["median"] - o["median"]
         out.append({"row": "job", "against": "podman", "wanted": JOB_GOAL_S, "got": round(got, 3), "met": got <= JOB_GOAL_S})
+    w = results.get("catalogue-list", {}).get("weir")
+    if w and "median" in w:
+        out.append({"row": "catalogue-list", "against": "limit", "wanted": CATALOGUE_GOAL_S, "got": w["median"], "met": w["median"] <= CATALOGUE_GOAL_S})
     for row, r in results.items():
         if "weir" in r and "pss_mib" in r["weir"]:
             out.append({"row": row, "against": "memory", "wanted": MEMORY_GOAL_MIB, "got": r["weir"]["pss_mib"],
@@ -529,6 +562,8 @@ def goals(results):
             print(f"{g['row']:18} memory of weir {g['got']} MiB, limit {g['wanted']} MiB: {verdict}")
         elif g["row"] == "job":
             print(f"{g['row']:18} weir run adds {g['got']} s to podman run, limit {g['wanted']} s: {verdict}")
+        elif g["against"] == "limit":
+            print(f"{g['row']:18} {g['got']} s, limit {g['wanted']} s: {verdict}")
         elif g["got"] is None:
             print(f"{g['row']:18} weir did not finish: {verdict}")
         else:
