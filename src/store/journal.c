@@ -20,6 +20,7 @@ weir_journal_put(struct weir_store *st, uint64_t node, uint64_t remote, int64_t 
 	sqlite3_bind_int64(s, 1, (int64_t)node);
 	sqlite3_bind_int64(s, 2, (int64_t)remote);
 	sqlite3_bind_int64(s, 3, due_ms);
+	st->journal_puts++;
 	return weir_store_step_done(st, s, err);
 }
 

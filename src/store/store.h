@@ -69,6 +69,7 @@ struct weir_store {
 	bool is_first;				/* no worker has served this mount before: unlinked nodes may be reaped */
 	bool in_tx;
 	int ntx_uniques;
+	uint64_t journal_puts;			/* rows put so far, those of transactions that were undone included: who has seen another number looks again */
 	/* private to store/ */
 	sqlite3_stmt **stmts;
 	struct weir_content **live;		/* hash: node id -> content in memory */

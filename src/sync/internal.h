@@ -108,6 +108,7 @@ struct weir_remote {
 	struct send *sends;
 	bool is_kicked;
 	int64_t next_due_ms;				/* wall clock of the earliest journal row that waits for its time */
+	uint64_t seen_puts;				/* journal_puts of the store when the journal was last looked at */
 	struct weir_waitq sent;
 	uint64_t sent_bytes;
 	bool wants_walk;				/* background listing for the sums */

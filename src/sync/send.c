@@ -389,6 +389,26 @@ send_failed(struct weir_remote *r, struct send_job *j, enum weir_code code, cons
 		weir_store_commit(st, NULL);
 }
 
+/* A folder that the configuration names counts as there until something cannot be made in it: then it is to be made first. (Not for a move, where what is
+ * missing may be the thing itself.) */
+static bool
+bind_is_missing(struct weir_remote *r, const struct send_job *j)
+{
+	struct weir_store *st = r->sy->st;
+	struct weir_node dir;
+
+	if ((j->op != SEND_MKDIR && j->op != SEND_PUT) || !j->send.to_dir || weir_node_get(st, j->send.to_dir, &dir) ||
+	    !(dir.flags & WEIR_N_BIND) || !dir.rparent || weir_store_begin(st, NULL))
+		return false;
+	dir.rparent = 0;
+	dir.rname[0] = dir.rid[0] = dir.rversion[0] = 0;
+	if (weir_node_update(st, &dir, NULL) || weir_journal_put(st, dir.id, r->id, 0, NULL)) {
+		weir_store_rollback(st);
+		return false;
+	}
+	return weir_store_commit(st, NULL) == WEIR_OK;
+}
+
 static void
 send_run(struct weir_remote *r, struct job *job)
 {
@@ -400,6 +420,8 @@ send_run(struct weir_remote *r, struct job *job)
 	if (!r->cancel.is_set)
 		code = j->op == SEND_PUT || j->op == SEND_META ? send_put(r, j, &err) : send_move(r, j, &err);
 	weir_store_lock(st);
+	if (code == WEIR_E_NOENT && bind_is_missing(r, j))
+		code = WEIR_E_BUSY;
 	if (code != WEIR_E_BUSY)
 		remote_note(r, code, code ? weir_err_text(&err, code) : NULL);
 	send_leave(r, &j->send);
@@ -489,13 +511,15 @@ send_schedule(struct weir_remote *r)
 	sqlite3_stmt *s;
 	int n = 0;
 
-	if ((!r->is_kicked && now < r->next_due_ms) || remote_usable(r) || r->sy->is_stopping || r->state == WEIR_REMOTE_CONNECTING || !r->probed_ms)
+	/* Most who put a row say so; a row that nobody spoke of must not wait for an hour. */
+	if ((!r->is_kicked && r->seen_puts == st->journal_puts && now < r->next_due_ms) || remote_usable(r) || r->sy->is_stopping || r->state == WEIR_REMOTE_CONNECTING || !r->probed_ms)
 		return;
 	for (struct send *x = r->sends; x; x = x->next)
 		busy++;
 	if (busy >= r->limit[JOB_SEND])
 		return;
 	r->is_kicked = false;
+	r->seen_puts = st->journal_puts;
 	s = weir_store_stmt(st, "SELECT node FROM journal WHERE remote=? AND due<=? ORDER BY seq LIMIT ?");
 	sqlite3_bind_int64(s, 1, (int64_t)r->id);
 	sqlite3_bind_int64(s, 2, now);
