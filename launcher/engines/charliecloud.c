@@ -171,6 +171,7 @@ ch_pull(struct weir_job *job)
 		return WEIR_JOB_ENGINE;
 	}
 	ch_set_user();
+	setenv("CH_IMAGE_CACHE", "disabled", 0);	/* for builds: it wants git, and a name to commit as */
 	if (!job->o->is_quiet)
 		weir_job_say("getting image '%s'", job->image);
 	ch_program(&w, "WEIR_CH_IMAGE", "ch-image");
@@ -330,19 +331,15 @@ ch_collect(const struct weir_job *job, struct weir_words *env, struct weir_err *
 
 /* What ch-run passes on unchanged is its own environment: so that becomes the job's, all but what would change ch-run. */
 static enum weir_code
-ch_environment(const struct weir_job *job, char **env_file, struct weir_err *err)
+ch_environment(const struct weir_job *job, struct weir_words *out, char **env_file, struct weir_err *err)
 {
-	WEIR_AUTO(weir_freep) char *path = weir_xstrdup(getenv("PATH")), *user = NULL;
 	struct weir_words env = {0};
 	enum weir_code r = ch_collect(job, &env, err);
 
 	ch_set_user();
-	user = weir_xstrdup(getenv("USER"));
-	clearenv();
-	if (r == WEIR_OK && (setenv("USER", user, 1) != 0 || setenv("PATH", path != NULL ? path : "/usr/bin:/bin", 1) != 0))
-		r = weir_err_errno(err, errno, "environment");
-	if (r == WEIR_OK)
-		r = weir_engine_putenv(&env, "", err);
+	ch_keep(out, "USER");
+	weir_words_add(out, CH_PATH);
+	weir_engine_env_list(&env, out);
 	if (r == WEIR_OK)
 		r = weir_engine_env_file(&env, "'", env_file, err);
 	weir_words_free(&env);
@@ -353,7 +350,7 @@ static int
 ch_become(const struct weir_job *job, struct weir_err *err)
 {
 	WEIR_AUTO(weir_freep) char *env_file = NULL;
-	struct weir_words w = {0};
+	struct weir_words w = {0}, env = {0};
 	enum weir_code r = WEIR_OK;
 
 	if (job->source != NULL && strchr(job->source, ':') != NULL) {
@@ -366,7 +363,7 @@ ch_become(const struct weir_job *job, struct weir_err *err)
 			r = weir_engine_bind(job->source, job->source, true, err);
 	}
 	if (r == WEIR_OK)
-		r = ch_environment(job, &env_file, err);
+		r = ch_environment(job, &env, &env_file, err);
 	if (r)
 		return WEIR_JOB_ENGINE;
 	ch_all_words(job, env_file, &w);
@@ -374,7 +371,9 @@ ch_become(const struct weir_job *job, struct weir_err *err)
 		weir_err_set(err, WEIR_E_INVAL, "the image does not say what it runs: give a command after --");
 		return WEIR_JOB_ENGINE;
 	}
-	return weir_engine_exec(&w, "charliecloud", err);
+	execvpe(w.v[0], w.v, env.v);
+	weir_err_errno(err, errno, "engine 'charliecloud': '%s'", w.v[0]);
+	return WEIR_JOB_ENGINE;
 }
 
 const struct weir_engine weir_engine_charliecloud = {

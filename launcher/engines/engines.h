@@ -24,6 +24,8 @@ bool weir_engine_has_own_variable(const struct weir_words *env);
 enum weir_code weir_engine_env_file(const struct weir_words *env, const char *quote, char **path, struct weir_err *);
 /* The variables into this process' environment, each name with this before it; without anything before it, those of the program itself are left out. */
 enum weir_code weir_engine_putenv(const struct weir_words *env, const char *before, struct weir_err *);
+/* The others, each name once, as a program's whole environment. */
+void weir_engine_env_list(const struct weir_words *env, struct weir_words *out);
 /* Take out what no job shall see: what AWS tools read, and any value that the configuration holds as a secret. */
 void weir_engine_clean_environment(const struct weir_conf *);
 

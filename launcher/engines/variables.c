@@ -111,6 +111,15 @@ weir_engine_env_file(const struct weir_words *env, const char *quote, char **pat
 	return r;
 }
 
+void
+weir_engine_env_list(const struct weir_words *env, struct weir_words *out)
+{
+	for (size_t i = 0; i < env->n; i++) {
+		if (!variable_is_own(env->v[i]) && variable_is_last(env, i))
+			weir_words_add(out, env->v[i]);
+	}
+}
+
 enum weir_code
 weir_engine_putenv(const struct weir_words *env, const char *before, struct weir_err *err)
 {
