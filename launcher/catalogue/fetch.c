@@ -16,6 +16,7 @@
 #define FETCH_TREE_MAX (4u << 20)	/* bytes of all paths of a catalogue's repository */
 #define FETCH_TIRED 3			/* failures before the first success after which nobody else is asked */
 #define FETCH_TICK_MS 100
+#define FETCH_LIMIT_MS 90000	/* when nobody asked for it: what has not come by then comes next time */
 
 /* ---- the list ---- */
 
@@ -214,7 +215,7 @@ struct fetch_queue {
 	pthread_cond_t moved;
 	/* under the lock */
 	size_t taken, done, running, failures;
-	bool has_success, is_stopping;
+	bool has_success, is_stopping, is_interrupted;
 	struct weir_err why;		/* of the failure that made us tired */
 	const char *what;
 };
@@ -283,6 +284,7 @@ static void
 fetch_watch(struct fetch_queue *q)
 {
 	const struct weir_catalogue_options *o = q->f->o;
+	int64_t end = weir_now_ms() + FETCH_LIMIT_MS;
 
 	while (q->running > 0) {
 		struct timespec until;
@@ -295,7 +297,8 @@ fetch_watch(struct fetch_queue *q)
 		if (weir_child_pending() != 0)
 			weir_getter_cancel(q->f->getter);
 		pthread_mutex_lock(&q->lock);
-		q->is_stopping |= weir_child_pending() != 0;
+		q->is_interrupted |= weir_child_pending() != 0;
+		q->is_stopping |= q->is_interrupted || (!o->is_forced && weir_now_ms() > end);
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_nsec += FETCH_TICK_MS * 1000000L;
 		until.tv_sec += until.tv_nsec / 1000000000L;
@@ -361,7 +364,9 @@ fetch_tell(struct weir_fetch *f, const struct fetch_queue *q)
 			why = q->v[i]->error;
 		}
 	}
-	if (failed > 0 && f->word == NULL)
+	if (q->taken < q->n && f->word == NULL)
+		f->word = weir_xasprintf("%zu modules have not been asked for yet: it takes long; weir modules fetch waits for all", q->n - q->taken);
+	else if (failed > 0 && f->word == NULL)
 		f->word = weir_xasprintf("the metadata of %zu %s could not be fetched (%s)", failed, failed == 1 ? "module" : "modules", why);
 }
 
@@ -379,5 +384,5 @@ weir_fetch_metadata(struct weir_fetch *f, struct weir_err *err)
 		fetch_tell(f, &q);
 	}
 	free(q.v);
-	return q.is_stopping ? weir_err_set(err, WEIR_E_INTR, "interrupted") : WEIR_OK;
+	return q.is_interrupted ? weir_err_set(err, WEIR_E_INTR, "interrupted") : WEIR_OK;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One file of a repository, by the git program: a shallow clone without a work tree, then the file out of it. Nothing of the repository is
+/* One file of a repository, by the git program: a shallow clone without a work tree and (where the server can) without files, then the file out of it. Nothing of the repository is
  * ever checked out, no hook or template runs, and git may neither ask for a password nor take more than its time and space. */
 #include "config.h"
 
@@ -20,7 +20,7 @@
 
 #include "../../src/util/clean.h"
 
-#define GIT_LIMIT_MS 120000
+#define GIT_LIMIT_MS 60000
 #define GIT_FILE_MAX (256u << 20)	/* bytes of one file git may write */
 #define GIT_SAID_MAX 8192
 
@@ -189,6 +189,8 @@ git_failed(struct git_run *run, struct weir_err *err)
 	const char *line = git_line(weir_buf_str(&run->said), &len);
 	WEIR_AUTO(weir_freep) char *clean = weir_clean(line, len, false);
 
+	if (weir_child_pending() != 0)
+		return weir_err_set(err, WEIR_E_INTR, "interrupted");
 	if (run->is_late)
 		return weir_err_set(err, WEIR_E_TIMEDOUT, "git had no end after %d seconds", GIT_LIMIT_MS / 1000);
 	return weir_err_set(err, WEIR_E_NET, "git: %.300s", *clean != '\0' ? clean : "it failed and said nothing");
@@ -203,7 +205,7 @@ weir_git_clone(const char *parent, const char *url, const char *branch, bool is_
 	WEIR_AUTO(weir_buf_free) struct weir_buf out = WEIR_BUF(4096);
 	struct git_run run = {.out = &out, .said = WEIR_BUF(GIT_SAID_MAX), .is_here = is_here};
 	struct weir_words argv = {0};
-	static const char *const options[] = {"git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "clone", "--quiet", "--depth=1", "--no-checkout", "--no-tags",
+	static const char *const options[] = {"git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "clone", "--quiet", "--depth=1", "--filter=blob:none", "--no-checkout", "--no-tags",
 	    "--single-branch", "--template="};
 	enum weir_code r;
 
@@ -236,7 +238,8 @@ weir_git_clone(const char *parent, const char *url, const char *branch, bool is_
 static enum weir_code
 git_ask(const char *dir, const char *const *words, struct weir_buf *out, int *status, struct weir_err *err)
 {
-	struct git_run run = {.out = out, .said = WEIR_BUF(GIT_SAID_MAX)};
+	/* A clone with a filter gets the file now, from the address that was good enough to clone. */
+	struct git_run run = {.out = out, .said = WEIR_BUF(GIT_SAID_MAX), .is_here = true};
 	struct weir_words argv = {0};
 	enum weir_code r;
 
