@@ -10,7 +10,7 @@ python=$(readlink -f /usr/bin/python3)
 lib=$("$python" -c 'import os; print(os.path.dirname(os.__file__))')
 mkdir -p "$ROOT"/{bin,tmp,etc,srv/module,usr/bin,root,run,var/tmp,"$lib"}
 cp "$busybox" "$ROOT/bin/busybox"
-for a in sh cat ls echo sleep id env touch dd md5sum mkdir true date mount df cp rm grep printenv nproc hostname; do ln -sf busybox "$ROOT/bin/$a"; done
+for a in sh cat ls echo sleep id env touch dd md5sum mkdir true date mount df cp rm grep nproc hostname; do ln -sf busybox "$ROOT/bin/$a"; done
 cp "$python" "$ROOT/usr/bin/python3"
 tar -C "$lib" -c --exclude=test --exclude=tests --exclude=idlelib --exclude=ensurepip --exclude=tkinter --exclude=lib2to3 --exclude=pydoc_data --exclude='config-*' \
     --exclude='__pycache__' --exclude=dist-packages --exclude=site-packages . | tar -C "$ROOT$lib" -x
