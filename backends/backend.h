@@ -218,6 +218,14 @@ struct weir_backend_ops {
 	 * among the news. The layers do not repeat it, the core does. NULL hook: no feed (the core walks DIR_VERSIONs or listing ages). */
 	enum weir_code (*changes)(struct weir_backend *, const struct weir_ctx *, char **cursor, int64_t wait_ms, weir_change_fn *, void *arg,
 	    struct weir_err *);
+	/* News as it happens, over a connection that the storage keeps open between calls; for storages whose DIR_VERSIONs the core walks: it says that
+	 * something changed and perhaps what, never all of it, and how soon is the server's affair. Is there no connection, one is opened, *is_new is
+	 * set, and it returns: what happened before was heard by nobody. Else it waits up to wait_ms for news; fn for each, with nothing but an id,
+	 * or with nothing at all (somewhere). WEIR_OK: the connection stands, news or not. Otherwise there is none any more, and the caller
+	 * decides when to try again: NOTSUP when the server has no such thing (or the configuration wants none), CONFIG when it has one that must not be
+	 * used, with the reason. CANCELED leaves it open. The layers do not repeat it. One caller at a time; closed by close(). */
+	enum weir_code (*listen)(struct weir_backend *, const struct weir_ctx *, int64_t wait_ms, bool *is_new, weir_change_fn *, void *arg,
+	    struct weir_err *);
 	/* How a person signs in to such a remote; no instance is needed, no network. *out zeroed by the caller, freed with
 	 * weir_sign_in_clear(). NULL hook: WEIR_SIGN_IN_NONE. */
 	enum weir_code (*sign_in)(const struct weir_remote_conf *, struct weir_sign_in *out, struct weir_err *);

@@ -19,7 +19,7 @@ weir_op_name(enum weir_op op)
 	    [WEIR_OP_UPLOAD_COPY_PART] = "upload_copy_part", [WEIR_OP_UPLOAD_STATUS] = "upload_status",
 	    [WEIR_OP_UPLOAD_COMMIT] = "upload_commit", [WEIR_OP_UPLOAD_ABORT] = "upload_abort", [WEIR_OP_COPY] = "copy",
 	    [WEIR_OP_MOVE] = "move", [WEIR_OP_MKDIR] = "mkdir", [WEIR_OP_REMOVE] = "remove", [WEIR_OP_SET_META] = "set_meta",
-	    [WEIR_OP_QUOTA] = "quota", [WEIR_OP_CHANGES] = "changes",
+	    [WEIR_OP_QUOTA] = "quota", [WEIR_OP_CHANGES] = "changes", [WEIR_OP_LISTEN] = "listen",
 	};
 
 	return (unsigned)op < WEIR_LEN(names) ? names[op] : "?";
@@ -80,6 +80,8 @@ weir_call_run(struct weir_backend *b, const struct weir_call *c, struct weir_err
 		return RUN(quota, c->usage);
 	case WEIR_OP_CHANGES:
 		return RUN(changes, c->cursor, c->wait_ms, c->change_fn, c->arg);
+	case WEIR_OP_LISTEN:
+		return RUN(listen, c->wait_ms, c->is_new, c->change_fn, c->arg);
 	default:
 		return call_run_upload(b, o, c, err);
 	}
@@ -223,6 +225,12 @@ layer_changes(struct weir_backend *b, const struct weir_ctx *ctx, char **cursor,
 	return PACK(CHANGES, .cursor = cursor, .wait_ms = wait_ms, .change_fn = fn, .arg = arg);
 }
 
+static enum weir_code
+layer_listen(struct weir_backend *b, const struct weir_ctx *ctx, int64_t wait_ms, bool *is_new, weir_change_fn *fn, void *arg, struct weir_err *err)
+{
+	return PACK(LISTEN, .wait_ms = wait_ms, .is_new = is_new, .change_fn = fn, .arg = arg);
+}
+
 static void
 layer_close(struct weir_backend *b)
 {
@@ -276,6 +284,7 @@ weir_layer_init(struct weir_layer *l, struct weir_backend *next,
 	HOOK(set_meta);
 	HOOK(quota);
 	HOOK(changes);
+	HOOK(listen);
 #undef HOOK
 }
 

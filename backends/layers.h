@@ -14,7 +14,7 @@
 enum weir_op {
 	WEIR_OP_PROBE, WEIR_OP_CHECK, WEIR_OP_STAT, WEIR_OP_LIST, WEIR_OP_GET, WEIR_OP_PUT,
 	WEIR_OP_UPLOAD_BEGIN, WEIR_OP_UPLOAD_PART, WEIR_OP_UPLOAD_COPY_PART, WEIR_OP_UPLOAD_STATUS, WEIR_OP_UPLOAD_COMMIT, WEIR_OP_UPLOAD_ABORT,
-	WEIR_OP_COPY, WEIR_OP_MOVE, WEIR_OP_MKDIR, WEIR_OP_REMOVE, WEIR_OP_SET_META, WEIR_OP_QUOTA, WEIR_OP_CHANGES, WEIR_OPS
+	WEIR_OP_COPY, WEIR_OP_MOVE, WEIR_OP_MKDIR, WEIR_OP_REMOVE, WEIR_OP_SET_META, WEIR_OP_QUOTA, WEIR_OP_CHANGES, WEIR_OP_LISTEN, WEIR_OPS
 };
 const char *weir_op_name(enum weir_op);		/* "upload_part" */
 
@@ -46,7 +46,8 @@ struct weir_call {
 	bool is_dir;
 	struct weir_usage *usage;
 	char **cursor;				/* changes */
-	int64_t wait_ms;
+	int64_t wait_ms;			/* changes, listen */
+	bool *is_new;				/* listen */
 	weir_change_fn *change_fn;
 };
 

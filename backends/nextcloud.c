@@ -7,7 +7,6 @@
 #include "nextcloud.h"
 
 #include <ctype.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -47,9 +46,8 @@ nc_free(void *own)
 
 /* ---- what the server tells of itself ---- */
 
-/* A JSON answer of URL below the server's base. *out NULL with WEIR_OK: the answer is something else, status tells. */
-static enum weir_code
-nc_json(struct weir_dav *d, const struct weir_ctx *ctx, const char *what, json_t **out, struct weir_dav_call *c, struct weir_err *err)
+enum weir_code
+weir_nc_json(struct weir_dav *d, const struct weir_ctx *ctx, const char *what, json_t **out, struct weir_dav_call *c, struct weir_err *err)
 {
 	enum weir_code r;
 
@@ -64,8 +62,8 @@ nc_json(struct weir_dav *d, const struct weir_ctx *ctx, const char *what, json_t
 	return r;
 }
 
-static json_t *
-nc_dig(json_t *j, const char *const *keys)
+json_t *
+weir_nc_dig(json_t *j, const char *const *keys)
 {
 	for (; j && *keys; keys++)
 		j = json_object_get(j, *keys);
@@ -124,9 +122,9 @@ nc_whoami(struct weir_dav *d, const struct weir_ctx *ctx, struct weir_err *err)
 	struct weir_dav_call c;
 	json_t *j;
 	const char *id;
-	enum weir_code r = nc_json(d, ctx, "ocs/v2.php/cloud/user?format=json", &j, &c, err);
+	enum weir_code r = weir_nc_json(d, ctx, "ocs/v2.php/cloud/user?format=json", &j, &c, err);
 
-	id = json_string_value(nc_dig(j, (const char *const[]){ "ocs", "data", "id", NULL }));
+	id = json_string_value(weir_nc_dig(j, (const char *const[]){ "ocs", "data", "id", NULL }));
 	if (!r && id && *id && !strchr(id, '/')) {
 		free(nc->uid);
 		nc->uid = weir_xstrdup(id);
@@ -150,11 +148,11 @@ nc_ready(struct weir_dav *d, const struct weir_ctx *ctx, struct weir_err *err)
 
 	if (r)
 		return r;
-	r = nc_json(d, ctx, "ocs/v2.php/cloud/capabilities?format=json", &j, &c, err);
+	r = weir_nc_json(d, ctx, "ocs/v2.php/cloud/capabilities?format=json", &j, &c, err);
 	weir_dav_call_free(&c);
 	if (r)
 		return r;
-	nc_take_limits(d, nc_dig(j, (const char *const[]){ "ocs", "data", "capabilities", "files", NULL }));
+	nc_take_limits(d, weir_nc_dig(j, (const char *const[]){ "ocs", "data", "capabilities", "files", NULL }));
 	json_decref(j);
 	plain = weir_xasprintf("%s/remote.php/dav/files/%s%s%s", nc->base_plain, nc->uid, *nc->folder ? "/" : "", nc->folder);
 	weir_dav_set_root(d, plain);
@@ -237,12 +235,26 @@ nc_settle(struct weir_dav *d)
 	    WEIR_CAP_FOLD_NFC);
 }
 
+/* The push connection counts its bytes in the pool. */
+static void
+nc_close(struct weir_backend *b)
+{
+	struct weir_nc *nc = ((struct weir_dav *)b)->own;
+
+	if (nc) {
+		weir_nc_push_free(nc->push);
+		nc->push = NULL;
+	}
+	weir_dav_close(b);
+}
+
 static enum weir_code
 nc_open(struct weir_backend **out, const struct weir_remote_conf *rc, struct weir_http *http, struct weir_err *err)
 {
 	const char *folder = weir_conf_get(rc, "folder");
 	struct weir_dav *d;
 	struct weir_nc *nc;
+	bool is_pushed;
 	size_t n;
 	enum weir_code r = weir_dav_open(&d, &nc_dialect, rc, http, NC_CONNECTIONS, err);
 
@@ -254,12 +266,15 @@ nc_open(struct weir_backend **out, const struct weir_remote_conf *rc, struct wei
 	for (n = strlen(folder); n && folder[n - 1] == '/';)
 		n--;
 	nc->folder = weir_xstrndup(folder, n);
-	if (strstr(d->url, "/remote.php"))
+	r = weir_conf_bool(rc, "push", true, &is_pushed, err);
+	if (!r && is_pushed)
+		nc->push = weir_nc_push_new();
+	if (!r && strstr(d->url, "/remote.php"))
 		r = weir_err_set(err, WEIR_E_CONFIG, "url '%s': give the server alone, without /remote.php and what follows", d->url);
-	else if (!d->auth)
+	else if (!r && !d->auth)
 		r = weir_err_set(err, WEIR_E_CONFIG, "Nextcloud needs 'user' and 'password' (an app password), or 'bearer_token'");
 	if (r) {
-		weir_dav_close(&d->base);
+		nc_close(&d->base);
 		return r;
 	}
 	d->base.ops = &weir_backend_nextcloud;
@@ -283,7 +298,7 @@ nc_probe_status(struct weir_dav *d, const struct weir_ctx *ctx, struct weir_err 
 	struct weir_dav_call c;
 	char to[400];
 	json_t *j;
-	enum weir_code r = nc_json(d, ctx, "status.php", &j, &c, err);
+	enum weir_code r = weir_nc_json(d, ctx, "status.php", &j, &c, err);
 
 	if (!r && c.resp.status / 100 == 3) {
 		char *tail = strstr(weir_dav_location(&c.resp, to, sizeof(to)), "/status.php");
@@ -330,8 +345,36 @@ nc_probe(struct weir_backend *b, const struct weir_ctx *ctx, struct weir_err *er
 	return r;
 }
 
+static enum weir_code
+nc_check_told(void *arg, const struct weir_change *c, struct weir_err *err)
+{
+	(void)arg, (void)c, (void)err;
+	return WEIR_OK;
+}
+
+static enum weir_code
+nc_check(struct weir_backend *b, const struct weir_ctx *ctx, void (*line)(void *, const char *), void *arg, struct weir_err *err)
+{
+	struct weir_err why = { 0 };
+	bool is_new = false;
+	enum weir_code r = weir_dav_op_check(b, ctx, line, arg, err);
+
+	if (r)
+		return r;
+	r = weir_nc_listen(b, ctx, 0, &is_new, nc_check_told, NULL, &why);
+	if (!r) {
+		line(arg, "changes elsewhere: told by the server as they happen (notify_push)");
+	} else {
+		WEIR_AUTO(weir_freep) char *s = weir_xasprintf("changes elsewhere: folder versions are asked for every few seconds (%s)",
+		    weir_err_text(&why, r));
+
+		line(arg, s);
+	}
+	return WEIR_OK;
+}
+
 static const char *const nc_keys[] = { "url", "user", "password", "password_file", "password_command", "bearer_token",
-	"bearer_token_file", "bearer_token_command", "folder", NULL };
+	"bearer_token_file", "bearer_token_command", "folder", "push", NULL };
 
 static const struct weir_ask nc_asks[] = {
 	{ "url", "Address of the server (https://cloud.example.org)", false, false },
@@ -362,10 +405,10 @@ const struct weir_backend_ops weir_backend_nextcloud = {
 	.keys = nc_keys,
 	.asks = nc_asks,
 	.open = nc_open,
-	.close = weir_dav_close,
+	.close = nc_close,
 	.fingerprint = nc_fingerprint,
 	.probe = nc_probe,
-	.check = weir_dav_op_check,
+	.check = nc_check,
 	.stat = weir_dav_op_stat,
 	.list = weir_dav_op_list,
 	.get = weir_dav_op_get,
@@ -381,6 +424,7 @@ const struct weir_backend_ops weir_backend_nextcloud = {
 	.remove = weir_dav_op_remove,
 	.set_meta = weir_dav_op_set_meta,
 	.quota = weir_dav_op_quota,
+	.listen = weir_nc_listen,
 	.sign_in = nc_sign_in,
 	.stats = weir_dav_stats,
 };

@@ -110,7 +110,7 @@ pace_around(struct weir_layer *l, const struct weir_call *c, struct weir_err *er
 	if (weir_backend_caps(&l->base) & WEIR_CAP_LOCAL)
 		return weir_call_run(l->base.next, c, err);
 	r = pace_wait_pause(p, c->ctx, err);
-	if (r == WEIR_OK && c->op == WEIR_OP_CHANGES) /* may wait for news for minutes: takes no place */
+	if (r == WEIR_OK && (c->op == WEIR_OP_CHANGES || c->op == WEIR_OP_LISTEN)) /* may wait for news for minutes: takes no place */
 		return weir_call_run(l->base.next, c, err);
 	if (r == WEIR_OK)
 		r = pace_enter(p, c->ctx, err);

@@ -16,7 +16,7 @@
  *	mkdir	EXIST after a lost answer is success, likewise
  *	remove upload_abort	NOENT after a lost answer
  *	check	never: it speaks to a person
- *	changes	never: it may wait for minutes, and who watches asks again anyway
+ *	changes listen	never: they may wait for minutes, and who watches asks again anyway
  *
  * Must not know storages or HTTP. */
 #include "config.h"
@@ -565,7 +565,7 @@ retry_around(struct weir_layer *l, const struct weir_call *c, struct weir_err *e
 	struct retry_run run = {.r = r, .call = c, .now = *c, .ceiling_ms = r->conf.first_ms};
 	enum weir_code code;
 
-	if (c->op == WEIR_OP_CHANGES)
+	if (c->op == WEIR_OP_CHANGES || c->op == WEIR_OP_LISTEN)
 		return weir_call_run(l->base.next, c, err);
 	if (c->ctx != NULL)
 		run.ctx = *c->ctx;

@@ -58,11 +58,14 @@ status_watch(const json_t *r)
 	if (strcmp(how, "age") == 0)
 		printf("    changes elsewhere: looked for when a listing has grown old\n");
 	else if (how[0] != '\0') {
-		printf("    changes elsewhere: %s", strcmp(how, "feed") == 0 ? "told by the storage" : "looked for by folder versions");
+		printf("    changes elsewhere: %s", strcmp(how, "feed") == 0 ? "told by the storage" :
+		    strcmp(how, "push") == 0 ? "told by the server as they happen, then looked for by folder versions" : "looked for by folder versions");
 		if (at > 0)
 			printf(", last answer %llu s ago", (unsigned long long)(now > at ? (now - at) / 1000 : 0));
 		printf("\n");
 	}
+	if (status_text(r, "push_error")[0] != '\0')
+		printf("    changes elsewhere are not told by the server: %s\n", status_text(r, "push_error"));
 	if (status_text(r, "watch_error")[0] != '\0')
 		printf("    changes elsewhere cannot be asked for: %s\n", status_text(r, "watch_error"));
 }

@@ -74,6 +74,7 @@ control_remote(const struct weir_remote_status *r)
 		json_object_set_new(o, "watch", json_string(r->watch));
 		json_object_set_new(o, "watched_ms", r->watched_ms > 0 ? json_integer((json_int_t)r->watched_ms) : json_null());
 		json_object_set_new(o, "watch_error", json_string(r->watch_error));
+		json_object_set_new(o, "push_error", json_string(r->push_error));
 	}
 	return o;
 }

@@ -159,9 +159,10 @@ struct weir_remote_status {
 	uint64_t unsent_files, unsent_bytes, failing_files;
 	uint64_t requests, bytes_in, bytes_out, errors;
 	unsigned fetching, sending;
-	const char *watch;		/* how changes made elsewhere are seen: "feed", "walk", "age" */
+	const char *watch;		/* how changes made elsewhere are seen: "feed", "push", "walk", "age" */
 	int64_t watched_ms;		/* wall clock of the storage's last answer about them; 0: none yet, or "age" */
 	char watch_error[256];
+	char push_error[256];		/* why the storage's own word about changes is not used, although it has one */
 };
 struct weir_status {
 	uint64_t quota_bytes, used_bytes;

@@ -58,9 +58,10 @@ status_remote(struct weir_fs *fs, struct weir_remote *r, struct weir_remote_stat
 	rs->errors = v.http.errors;
 	rs->fetching = v.fetching;
 	rs->sending = v.sending;
-	rs->watch = v.watch == WEIR_WATCH_FEED ? "feed" : v.watch == WEIR_WATCH_WALK ? "walk" : "age";
+	rs->watch = v.watch == WEIR_WATCH_FEED ? "feed" : v.watch == WEIR_WATCH_PUSH ? "push" : v.watch == WEIR_WATCH_WALK ? "walk" : "age";
 	rs->watched_ms = v.watched_ms;
 	snprintf(rs->watch_error, sizeof(rs->watch_error), "%s", v.watch_error);
+	snprintf(rs->push_error, sizeof(rs->push_error), "%s", v.push_error);
 }
 
 void

@@ -48,6 +48,19 @@ struct listing {
 	size_t ntouched;
 };
 
+/* News told over a connection that stays open (push.c). */
+struct push {
+	pthread_t thread;
+	pthread_cond_t cond;
+	bool has_thread;
+	bool is_on;					/* connected: news is told */
+	unsigned fails;
+	int64_t next_ms;				/* monotonic: not to be tried again before */
+	int64_t look_ms;				/* monotonic: the watch is to ask then; 0: nothing was told */
+	unsigned looks_left;				/* further looks at what was told last */
+	char error[256];				/* why it is not used although it might be */
+};
+
 /* How changes made elsewhere are seen (watch.c). */
 struct watch {
 	enum weir_watch how;
@@ -64,6 +77,8 @@ struct watch {
 	unsigned nlistings, fails;
 	uint64_t told;					/* changes, since the start */
 	char *root_version;				/* WALK: seen last */
+	int64_t sent_ms;				/* monotonic: something of ours was being sent, about */
+	struct push push;
 	char error[256];
 };
 
@@ -166,6 +181,11 @@ void watch_listed(struct weir_remote *, const struct listing *, enum weir_code);
 void watch_used(struct weir_remote *);		/* somebody asked for something */
 bool watch_is_on(const struct weir_remote *);	/* changes are told: listings need not grow old */
 bool watch_is_idle(const struct weir_remote *);
+void watch_look(struct weir_remote *, int64_t at_ms);	/* something was told: ask at that time, and some more */
+
+/* push.c. Lock NOT held. */
+void push_start(struct weir_remote *);
+void push_end(struct weir_remote *);
 
 /* merge.c: what one entry of a listing means for the tree. Lock held, transaction open. */
 struct merge {

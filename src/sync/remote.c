@@ -136,6 +136,7 @@ remote_state(struct weir_remote *r, enum weir_remote_state state, const char *se
 		weir_sync_kick_now(r);
 		r->watch.fails = 0;
 		r->watch.is_kicked = true;
+		r->watch.push.next_ms = 0;
 		pthread_cond_signal(&r->watch.cond);
 	} else
 		r->watch.is_good = false;
@@ -481,9 +482,10 @@ weir_remote_view(struct weir_remote *r, struct weir_remote_view *v)
 	v->fetching = r->running[JOB_FETCH] + r->running[JOB_AHEAD];
 	v->sending = r->running[JOB_SEND] + r->running[JOB_PART];
 	v->sent_bytes = r->sent_bytes;
-	v->watch = r->watch.how;
+	v->watch = r->watch.push.is_on && r->watch.is_good ? WEIR_WATCH_PUSH : r->watch.how;
 	v->watched_ms = r->watch.asked_ms;
 	snprintf(v->watch_error, sizeof(v->watch_error), "%s", r->watch.error);
+	snprintf(v->push_error, sizeof(v->push_error), "%s", r->watch.push.error);
 }
 
 /* ---- the whole ---- */
@@ -648,6 +650,7 @@ weir_sync_free(struct weir_sync *sy)
 	if (sy->has_timer)
 		pthread_join(sy->timer, NULL);
 	for (size_t i = 0; i < sy->nremotes; i++) {
+		push_end(sy->remotes[i]);
 		watch_end(sy->remotes[i]);
 		if (sy->remotes[i]->has_news_thread)
 			pthread_join(sy->remotes[i]->news_thread, NULL);

@@ -41,6 +41,7 @@ enum weir_watch {		/* how changes made elsewhere are seen */
 	WEIR_WATCH_AGE,		/* a listing grows old */
 	WEIR_WATCH_WALK,	/* versions of directories are compared from the root down */
 	WEIR_WATCH_FEED,	/* the storage tells */
+	WEIR_WATCH_PUSH,	/* in views: WALK, and the storage tells when it is time to */
 };
 struct weir_remote_view {		/* for status; a copy */
 	const char *name, *type;
@@ -56,6 +57,7 @@ struct weir_remote_view {		/* for status; a copy */
 	enum weir_watch watch;
 	int64_t watched_ms;		/* wall clock of the last answer; 0: none yet */
 	char watch_error[256];
+	char push_error[256];	/* why the storage's own word is not used, although it has one */
 };
 void weir_remote_view(struct weir_remote *, struct weir_remote_view *);
 uint64_t weir_remote_id(const struct weir_remote *);

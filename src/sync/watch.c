@@ -2,7 +2,8 @@
 /* Seeing what others change. What a storage offers decides how:
  *
  *   feed	it tells what changed since a cursor (backend hook `changes`); with WEIR_CAP_WAITS the question waits for news
- *   walk	a directory's version moves with everything below it (WEIR_CAP_DIR_VERSION): ask for the root's, go down where it differs
+ *   walk	a directory's version moves with everything below it (WEIR_CAP_DIR_VERSION): ask for the root's, go down where it differs; seldom, while
+ *		the storage says when there is something to find (push.c)
  *   age	neither: a listing holds for so long, then whoever looks has it listed again (list.c); nothing is asked when nobody looks
  *
  * Feed and walk have a thread per remote. It never changes a file's node itself: it notes directories in the store (`again`), each once however many
@@ -21,6 +22,7 @@
 
 #define ASK_USED_MS 4000	/* between questions while somebody looks at the remote … */
 #define ASK_IDLE_MS 10000	/* … and else: six requests a minute */
+#define PUSHED_MS 300000	/* while the storage tells: it may forget to */
 #define USED_MS 75000		/* kernels keep names for up to 60 s: who looks all the time is heard of that often */
 #define WAIT_MS 90000		/* a question that waits */
 #define WAITED_MS 500		/* after one that brought something: what comes in a burst is one look */
@@ -96,6 +98,8 @@ watch_tick(struct weir_remote *r)
 	int64_t now = wall_ms();
 	size_t n;
 
+	if (r->sends)
+		r->watch.sent_ms = weir_now_ms();
 	if (now < r->watch.next_again_ms || r->watch.nlistings >= LISTINGS || r->state != WEIR_REMOTE_UP || r->sy->is_stopping)
 		return;
 	n = weir_again_due(r->sy->st, r->id, now, dirs, WEIR_LEN(dirs), &r->watch.next_again_ms);
@@ -505,6 +509,29 @@ has_cursor(struct weir_remote *r)
 	return cursor != NULL;
 }
 
+/* What was told is looked at again so long after the last look; the last one first. */
+static const int64_t look_again_ms[] = { 8000, 2000 };
+
+void
+watch_look(struct weir_remote *r, int64_t at_ms)
+{
+	struct push *p = &r->watch.push;
+
+	p->looks_left = WEIR_LEN(look_again_ms);
+	if (!p->look_ms || p->look_ms > at_ms)
+		p->look_ms = at_ms;
+	pthread_cond_signal(&r->watch.cond);
+}
+
+/* When the storage's word asks for it. */
+static int64_t
+pushed_at(const struct watch *w)
+{
+	int64_t at = w->last_ms + PUSHED_MS;
+
+	return w->push.look_ms && w->push.look_ms < at ? w->push.look_ms : at;
+}
+
 /* Monotonic time of the next question; INT64_MAX: none, nobody has ever looked at this remote, or it is away. */
 static int64_t
 ask_at(struct weir_remote *r, int64_t now)
@@ -524,6 +551,8 @@ ask_at(struct weir_remote *r, int64_t now)
 			gap = FAIL_MAX_MS;
 	} else if (w->is_kicked)
 		gap = 0;
+	else if (w->push.is_on)
+		return pushed_at(w);
 	return w->last_ms + gap;
 }
 
@@ -535,12 +564,16 @@ ask(struct weir_remote *r)
 	enum weir_code code;
 
 	w->is_kicked = false;
+	w->push.look_ms = 0;
 	if (w->how == WEIR_WATCH_FEED && w->needs_ids)
 		learn_ids(r);
 	code = w->how == WEIR_WATCH_FEED ? ask_feed(r, &err) : ask_walk(r, &err);
 	w->last_ms = weir_now_ms();
 	if (code == WEIR_E_CANCELED)
 		return;
+	/* Not if more was told meanwhile: that begins anew. */
+	if (w->push.is_on && w->push.looks_left && !w->push.look_ms)
+		w->push.look_ms = w->last_ms + look_again_ms[--w->push.looks_left];
 	w->is_good = !code;
 	w->fails = code ? w->fails + 1 : 0;
 	snprintf(w->error, sizeof(w->error), "%s", code ? weir_err_text(&err, code) : "");
@@ -636,6 +669,7 @@ watch_start(struct weir_remote *r)
 	sqlite3_reset(s);
 	weir_store_unlock(r->sy->st);
 	w->needs_ids = true;
+	push_start(r);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 512 * 1024);
 	w->has_thread = pthread_create(&w->thread, &attr, watch_thread, r) == 0;

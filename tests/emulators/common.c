@@ -418,6 +418,54 @@ common_response(struct emu_req *req)
 	return MHD_create_response_from_callback(req->hides_length ? MHD_SIZE_UNKNOWN : s->len, COMMON_BLOCK, common_source_read, s, common_source_free);
 }
 
+struct common_upgrade {
+	void (*run)(int sock, const char *extra, size_t n, void *arg);
+	void *arg;
+	int sock;
+	char *extra;
+	size_t n;
+	struct MHD_UpgradeResponseHandle *urh;
+};
+
+static void *
+common_upgrade_run(void *arg)
+{
+	struct common_upgrade *u = arg;
+
+	u->run(u->sock, u->extra, u->n, u->arg);
+	MHD_upgrade_action(u->urh, MHD_UPGRADE_ACTION_CLOSE);
+	free(u->extra);
+	free(u);
+	return NULL;
+}
+
+static void
+common_upgraded(void *cls, struct MHD_Connection *mhd, void *ctx, const char *extra, size_t n, MHD_socket sock, struct MHD_UpgradeResponseHandle *urh)
+{
+	struct common_upgrade *u = cls;
+	pthread_t t;
+
+	(void)mhd;
+	(void)ctx;
+	u->sock = sock;
+	u->urh = urh;
+	u->n = n;
+	u->extra = weir_xcalloc(1, n + 1);
+	memcpy(u->extra, n ? extra : "", n);
+	if (!pthread_create(&t, NULL, common_upgrade_run, u))
+		pthread_detach(t);
+}
+
+static struct MHD_Response *
+common_upgrade(const struct emu_req *req)
+{
+	struct common_upgrade *u = weir_xcalloc(1, sizeof(*u));
+
+	u->run = req->upgraded;
+	u->arg = req->upgraded_arg;
+	return MHD_create_response_for_upgrade(common_upgraded, u);
+}
+
 static enum MHD_Result
 common_send(struct emu_req *req)
 {
@@ -427,7 +475,7 @@ common_send(struct emu_req *req)
 
 	if (common_proto->edited && !req->is_raw)
 		common_proto->edited(req);
-	resp = common_response(req);
+	resp = req->upgraded && req->status == 101 ? common_upgrade(req) : common_response(req);
 	if (!resp)
 		return MHD_NO;
 	for (size_t i = 0; i < req->out.n; i++)
@@ -691,7 +739,7 @@ emu_serve(const struct emu_proto *proto, const struct emu_opts *opts)
 	sigaddset(&stop, SIGTERM);
 	sigaddset(&stop, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &stop, NULL);
-	daemon = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL,
+	daemon = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_ALLOW_UPGRADE, 0, NULL, NULL,
 	    common_handle, NULL, MHD_OPTION_SOCK_ADDR, &addr, MHD_OPTION_URI_LOG_CALLBACK, common_arrive, NULL,
 	    MHD_OPTION_UNESCAPE_CALLBACK, common_keep, NULL, MHD_OPTION_NOTIFY_COMPLETED, common_complete, NULL,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(512 * 1024), MHD_OPTION_CONNECTION_LIMIT, 900u,

@@ -47,6 +47,9 @@ struct emu_req {
 	struct emu_blob *blob;		/* when not NULL: the body is this range of it */
 	uint64_t blob_off, blob_len;
 	bool hides_length;		/* the body goes out in chunks, without Content-Length */
+	/* With status 101: what talks over the socket from then on, in a thread of its own, until it returns; extra: bytes that came early. */
+	void (*upgraded)(int sock, const char *extra, size_t n, void *arg);
+	void *upgraded_arg;
 
 	struct emu_conn *link;		/* plumbing (common.c) */
 };

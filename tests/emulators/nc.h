@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The Nextcloud emulator's rooms: the tree (ncstate.c), properties (ncprops.c), files (ncfiles.c), chunked uploads
- * (ncupload.c), sign-in and OCS (ncauth.c, ncocs.c). The whole tree is under nc_lock; blobs are shared by reference. */
+ * (ncupload.c), sign-in and OCS (ncauth.c, ncocs.c), what it tells by itself (ncpush.c). The whole tree is under nc_lock; blobs are shared by reference. */
 #ifndef EMU_NC_H
 #define EMU_NC_H
 #include "common.h"
@@ -36,7 +36,7 @@ extern struct nc_node *nc_files, *nc_uploads, *nc_trash;
 enum {
 	NC_QUOTA, NC_MAINTENANCE, NC_LOCKED_RATE, NC_LOCKED_NEXT, NC_UNAUTHORIZED, NC_UNAUTHORIZED_NEXT, NC_ETAG_GZIP, NC_ETAG_WEAK,
 	NC_IGNORE_IF, NC_MOVE_504_NEXT, NC_MOVE_ASYNC_MS, NC_MOVE_DELAY_MS, NC_LIST_DELAY, NC_NO_OC_ETAG, NC_NO_CHECKSUM, NC_CHUNK_SIZE,
-	NC_BRUTEFORCE_OFF, NC_TRASHBIN, NC_SWITCHES
+	NC_BRUTEFORCE_OFF, NC_TRASHBIN, NC_PUSH, NC_PUSH_DOWN, NC_PUSH_DEAF, NC_PUSH_QUIET, NC_PUSH_TLS, NC_PUSH_NO_TOKENS, NC_ETAG_LATE, NC_SWITCHES
 };
 extern struct emu_switch nc_switches[];
 static inline bool
@@ -94,10 +94,17 @@ int64_t nc_available(void);			/* bytes left, or -3 */
 /* ---- ncauth.c ---- */
 bool nc_auth(struct emu_req *);			/* false: refused and replied */
 bool nc_auth_failed_too_often(void);
+bool nc_auth_password(const char *user, const char *password);	/* a failure is noted as any */
 void nc_login_start(struct emu_req *);
 void nc_login_flow(struct emu_req *, const char *token);
 void nc_login_poll(struct emu_req *);
 void nc_auth_reset(void);
+
+/* ---- ncpush.c ---- */
+void nc_push_tell(const struct nc_node *);	/* it changed, or is about to go. Under nc_lock */
+json_t *nc_push_capability(const struct emu_req *);
+void nc_push_pre_auth(struct emu_req *);
+void nc_push_ws(struct emu_req *);
 
 /* ---- ncocs.c ---- */
 void nc_status_php(struct emu_req *);

@@ -77,6 +77,19 @@ auth_basic(const char *b64)
 }
 
 bool
+nc_auth_password(const char *user, const char *password)
+{
+	WEIR_AUTO(weir_freep) char *both = weir_xasprintf("%s:%s", user, password);
+	WEIR_AUTO(weir_freep) char *b64 = weir_xcalloc(1, weir_base64_len(strlen(both)));
+
+	weir_base64(both, strlen(both), b64);
+	if (!nc_auth_failed_too_often() && !nc_on(NC_UNAUTHORIZED) && auth_basic(b64))
+		return true;
+	auth_note_failure();
+	return false;
+}
+
+bool
 nc_auth(struct emu_req *req)
 {
 	const char *h = emu_header(req, "Authorization");

@@ -29,6 +29,13 @@ struct emu_switch nc_switches[NC_SWITCHES + 1] = {
 	[NC_CHUNK_SIZE] = { "chunk_size", "files.chunked_upload.max_size of the capabilities", 10 << 20 },
 	[NC_BRUTEFORCE_OFF] = { "bruteforce_off", "1: no 429 after failed logins" },
 	[NC_TRASHBIN] = { "trashbin", "1: deleted files go to the trash" },
+	[NC_PUSH] = { "push", "1: the app notify_push is there" },
+	[NC_PUSH_DOWN] = { "push_down", "1: its daemon is not: connections are cut, new ones get 502" },
+	[NC_PUSH_DEAF] = { "push_deaf", "1: connections stay, and nothing moves on them" },
+	[NC_PUSH_QUIET] = { "push_quiet_ms", "news is told after so long without any", 500 },
+	[NC_PUSH_TLS] = { "push_tls", "1: the address told is wss:// (a proxy in front ends TLS)" },
+	[NC_PUSH_NO_TOKENS] = { "push_no_tokens", "1: no pre_auth, passwords only, as old versions" },
+	[NC_ETAG_LATE] = { "etag_late_ms", "ETags of the folders above change so long after a change (and after the news of it)" },
 	[NC_SWITCHES] = { NULL },
 };
 
@@ -268,7 +275,8 @@ ncemu_route(struct emu_req *req)
 	if (!ok)
 		r->path.area = NC_OTHER;
 	if (r->path.area == NC_OTHER)
-		snprintf(req->op, sizeof(req->op), "%s", !strncmp(ncemu_php_path(req), "/ocs/", 5) ? "OCS" : !strncmp(ncemu_php_path(req), "/login/v2", 9) ? "login" : "other");
+		snprintf(req->op, sizeof(req->op), "%s", !strncmp(ncemu_php_path(req), "/ocs/", 5) ? "OCS" : !strncmp(ncemu_php_path(req), "/login/v2", 9) ? "login" :
+		    strstr(req->path, "/push") ? "push" : "other");
 	else if (r->path.area == NC_UPLOADS && nc_is_assembly(&r->path))
 		snprintf(req->op, sizeof(req->op), "assemble");
 	else
@@ -300,7 +308,7 @@ ncemu_is_public(const struct emu_req *req)
 {
 	const char *p = ncemu_php_path(req);
 
-	return !strcmp(p, "/status.php") || !strncmp(p, "/login/v2", 9);
+	return !strcmp(p, "/status.php") || !strncmp(p, "/login/v2", 9) || (!strcmp(req->path, "/push/ws") && nc_on(NC_PUSH));
 }
 
 static void
@@ -338,6 +346,10 @@ ncemu_other(struct emu_req *req)
 		nc_login_poll(req);
 	else if (!strncmp(p, "/login/v2/flow/", 15))
 		nc_login_flow(req, p + 15);
+	else if (!strcmp(req->path, "/push/ws") && nc_on(NC_PUSH))
+		nc_push_ws(req);
+	else if (!strcmp(p, "/apps/notify_push/pre_auth") && nc_on(NC_PUSH) && emu_is(req, "POST"))
+		nc_push_pre_auth(req);
 	else if (emu_is(req, "OPTIONS"))
 		op_options(req);
 	else

@@ -102,7 +102,7 @@ ocs_user(void)
 }
 
 static json_t *
-ocs_capabilities(void)
+ocs_capabilities(const struct emu_req *req)
 {
 	json_int_t chunk = (json_int_t)emu_value(&nc_switches[NC_CHUNK_SIZE]);
 	json_t *files = json_pack("{s:b s:[s] s:[s] s:[] s:[s,s] s:[s,s] s:{s:I s:i} s:b s:b}", "bigfilechunking", 1, "blacklisted_files", ".htaccess",
@@ -110,10 +110,10 @@ ocs_capabilities(void)
 	    "forbidden_filename_extensions", ".part", ".filepart", "chunked_upload", "max_size", chunk, "max_parallel_count", 5, "undelete",
 	    nc_on(NC_TRASHBIN), "versioning", 0);
 
-	return json_pack("{s:{s:i s:i s:i s:s s:s s:b} s:{s:{s:i s:s s:b} s:{s:s} s:o s:{s:[s,s,s] s:s}}}", "version", "major", 31, "minor", 0, "micro", 0,
+	return json_pack("{s:{s:i s:i s:i s:s s:s s:b} s:{s:{s:i s:s s:b} s:{s:s} s:o s:{s:[s,s,s] s:s} s:o*}}", "version", "major", 31, "minor", 0, "micro", 0,
 	    "string", OCS_VERSION, "edition", "", "extendedSupport", 0, "capabilities", "core", "pollinterval", 60, "webdav-root",
 	    "remote.php/webdav", "reference-api", 0, "dav", "chunking", "1.0", "files", files, "checksums", "supportedTypes", "SHA1", "MD5", "SHA256",
-	    "preferredUploadType", "SHA1");
+	    "preferredUploadType", "SHA1", "notify_push", nc_on(NC_PUSH) ? nc_push_capability(req) : NULL);
 }
 
 /* getapppassword turns the real password into one that can be revoked; refused for those who have one already. */
@@ -170,7 +170,7 @@ nc_ocs(struct emu_req *req, const char *path)
 		return;
 	}
 	if (!strcmp(what, "cloud/capabilities"))
-		ocs_reply(req, is_v1, 200, "OK", ocs_capabilities());
+		ocs_reply(req, is_v1, 200, "OK", ocs_capabilities(req));
 	else if (!strcmp(what, "cloud/user"))
 		ocs_reply(req, is_v1, 200, "OK", ocs_user());
 	else if (!strcmp(what, "core/getapppassword"))

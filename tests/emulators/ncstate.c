@@ -4,6 +4,7 @@
 #include "config.h"
 #include "nc.h"
 #include "util/text.h"
+#include <poll.h>
 #include <string.h>
 
 pthread_mutex_t nc_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -211,13 +212,49 @@ state_touch(struct nc_node *dir)
 	emu_log(json_pack("{s:s s:s s:I s:o}", "op", "touch", "etag", etag, "mtime", (json_int_t)now, "ids", ids));
 }
 
+struct late { uint64_t id; int64_t ms; };
+
+static void *
+state_touch_later(void *arg)
+{
+	struct late *l = arg;
+	struct nc_node *x;
+
+	poll(NULL, 0, (int)l->ms);
+	pthread_mutex_lock(&nc_lock);
+	x = l->id < state_ids ? state_by_id[l->id] : NULL;
+	if (x)
+		state_touch(x);
+	pthread_mutex_unlock(&nc_lock);
+	free(l);
+	return NULL;
+}
+
+/* The real server writes the file, says so, and then goes up to the root. */
+static void
+state_propagate(struct nc_node *dir)
+{
+	struct late *l;
+	pthread_t t;
+
+	if (!nc_on(NC_ETAG_LATE)) {
+		state_touch(dir);
+		return;
+	}
+	l = weir_xcalloc(1, sizeof(*l));
+	*l = (struct late){ .id = dir->id, .ms = (int64_t)emu_value(&nc_switches[NC_ETAG_LATE]) };
+	if (!pthread_create(&t, NULL, state_touch_later, l))
+		pthread_detach(t);
+}
+
 void
 nc_changed(struct nc_node *x)
 {
 	weir_random_hex(x->etag, x->is_dir ? 13 : 32);
 	state_log_node(x);
+	nc_push_tell(x);
 	if (x->parent)
-		state_touch(x->parent);
+		state_propagate(x->parent);
 }
 
 void
@@ -225,11 +262,13 @@ nc_remove(struct nc_node *x)
 {
 	struct nc_node *dir = x->parent;
 
+	if (!state_is_loading)
+		nc_push_tell(x);
 	state_detach(x);
 	emu_log(json_pack("{s:s s:I}", "op", "rm", "id", (json_int_t)x->id));
 	state_free(x);
 	if (!state_is_loading)
-		state_touch(dir);
+		state_propagate(dir);
 }
 
 void
@@ -242,9 +281,10 @@ nc_move(struct nc_node *x, struct nc_node *dir, const char *name)
 	x->name = weir_xstrdup(name);
 	state_attach(x, dir);
 	state_log_node(x);
-	state_touch(from);
+	nc_push_tell(x);
+	state_propagate(from);
 	if (dir != from)
-		state_touch(dir);
+		state_propagate(dir);
 }
 
 struct nc_node *

@@ -5,7 +5,7 @@
 #include <CUnit/Basic.h>
 #include <string.h>
 
-#include "../../backends/dav.h"
+#include "../../backends/nextcloud.h"
 #include "../../src/util/util.h"
 
 struct got {
@@ -341,6 +341,34 @@ every_name_comes_back_the_same(void)
 	}
 }
 
+/* A server's word about where to push from: never less guarded than the server, and no password elsewhere. */
+static void
+push_addresses_are_judged(void)
+{
+	static const struct { const char *url, *websocket; bool may_token, may_password; } cases[] = {
+		{ "https://cloud.example.org", "wss://cloud.example.org/push/ws", true, true },
+		{ "https://cloud.example.org:8443/nc", "wss://Cloud.Example.ORG/push/ws", true, true },
+		{ "https://cloud.example.org", "wss://push.example.org/ws", true, false },
+		{ "https://cloud.example.org", "wss://cloud.example.org.evil.example/ws", true, false },
+		{ "https://cloud.example.org", "ws://cloud.example.org/push/ws", false, false },
+		{ "HTTPS://cloud.example.org", "ws://cloud.example.org/push/ws", false, false },
+		{ "http://127.0.0.1:8080", "ws://127.0.0.1:7867/ws", true, true },
+		{ "http://[::1]:8080", "ws://[::1]:7867/ws", true, true },
+		{ "http://[::1]:8080", "ws://[::2]:7867/ws", false, false },
+		{ "http://cloud.lan", "wss://cloud.lan/ws", true, true },
+		{ "http://cloud.lan", "ws://push.lan/ws", false, false },
+		{ "https://cloud.example.org", "https://cloud.example.org/push/ws", false, false },
+		{ "https://cloud.example.org", "/push/ws", false, false },
+		{ "https://cloud.example.org", "", false, false },
+		{ "https://cloud.example.org", "wss://", false, false },
+	};
+
+	for (size_t i = 0; i < WEIR_LEN(cases); i++) {
+		CU_ASSERT_EQUAL(weir_nc_push_may(cases[i].url, cases[i].websocket, false, NULL), cases[i].may_token ? WEIR_OK : WEIR_E_CONFIG);
+		CU_ASSERT_EQUAL(weir_nc_push_may(cases[i].url, cases[i].websocket, true, NULL), cases[i].may_password ? WEIR_OK : WEIR_E_CONFIG);
+	}
+}
+
 int
 main(void)
 {
@@ -362,6 +390,7 @@ main(void)
 	CU_ADD_TEST(s, reasons_are_the_servers_own_words);
 	CU_ADD_TEST(s, refused_characters_are_written_as_rclone_does);
 	CU_ADD_TEST(s, every_name_comes_back_the_same);
+	CU_ADD_TEST(s, push_addresses_are_judged);
 	CU_basic_set_mode(CU_BRM_VERBOSE);
 	CU_basic_run_tests();
 	failed = CU_get_number_of_failures();
