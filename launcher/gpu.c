@@ -542,9 +542,8 @@ weir_gpu_libraries(struct weir_words *out)
 
 /* ---- whose jobs hold them ---- */
 
-/* NAME of WEIR_JOB=NAME in a process' environment. Owned, or NULL. */
-static char *
-gpu_job_of(pid_t pid)
+char *
+weir_gpu_job(pid_t pid)
 {
 	WEIR_AUTO(weir_freep) char *path = weir_xasprintf("%s/proc/%d/environ", gpu_root(), (int)pid);
 	WEIR_AUTO(weir_freep) char *text = NULL;
@@ -567,7 +566,7 @@ weir_gpus_held(const struct weir_gpus *gpus, struct weir_gpu_held **out)
 
 	for (size_t i = 0; i < gpus->n; i++) {
 		for (size_t h = 0; h < gpus->v[i].nholders; h++) {
-			char *job = gpu_job_of(gpus->v[i].holders[h]);
+			char *job = weir_gpu_job(gpus->v[i].holders[h]);
 
 			if (job == NULL)
 				continue;

@@ -68,6 +68,7 @@ struct weir_gpu_held {
  * whose environment we may not read are not named. */
 size_t weir_gpus_held(const struct weir_gpus *, struct weir_gpu_held **out);
 void weir_gpu_held_free(struct weir_gpu_held *, size_t n);
+char *weir_gpu_job(pid_t);	/* NAME of WEIR_JOB=NAME in the environment of a process; NULL: none, or gone. Owned */
 
 /* ---- between the files of gpu*.c ---- */
 char *weir_gpu_path(const char *path);			/* below WEIR_GPU_ROOT. Owned */

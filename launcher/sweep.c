@@ -199,6 +199,7 @@ weir_jobs_gc(bool is_json)
 	}
 	weir_state_list_free(v, n);
 	weir_child_setup();
+	weir_sweep_gpus(done);
 	weir_sweep_mounts(done);
 	if (is_json) {
 		json_dumpf(done, stdout, JSON_INDENT(2));

@@ -12,5 +12,7 @@ struct weir_state;
 int weir_sweep_job(struct weir_state *, int64_t grace_ms, json_t *done);
 /* Mounts in folders weir-run.* that no launcher holds: sent and unmounted, or, where nobody serves them any more, taken away. */
 void weir_sweep_mounts(json_t *done);
+/* Processes that compute on a GPU for a job that is over are ended: TERM, after five seconds KILL. */
+void weir_sweep_gpus(json_t *done);
 
 #endif

@@ -97,6 +97,30 @@ is "none: without --gpus there is none" "$out" "[] none"
 CUDA_VISIBLE_DEVICES=1 run "$WEIR" run -- sh -c 'echo "[$CUDA_VISIBLE_DEVICES]"'
 is "none: unless a batch system has said which" "$out" "[1]"
 
+# --- a GPU that is held for a job that is over -------------------------------------------------------------------------
+held() {	# NAME: a process of that job computes on the first GPU
+	WEIR_JOB=$1 sleep 1000 &
+	pid=$!
+	sed -i "1s/|[^|]*$/|$pid/" "$T/plain/nvml"
+	mkdir -p "$T/plain/proc/$pid"
+	ln -s "/proc/$pid/environ" "$T/plain/proc/$pid/environ"
+}
+run "$WEIR" run --no-storage --name over -- true
+is "a job that is over" "$rc" 0
+held over
+run "$WEIR" gc
+like "weir gc ends what holds its GPU" "$out" "^GPU 0, NVIDIA A100-SXM4-40GB was held by process $pid of job 'over', which is over; it was ended"
+wait $pid
+is "indeed" $? 143
+held somebody-elses
+run "$WEIR" gc
+unlike "a job that is not known here is left alone" "$out" GPU
+if kill -0 $pid; then pass "indeed"; else fail "indeed"; fi
+kill $pid
+wait $pid
+sed -i 's/|[0-9]*$/|/' "$T/plain/nvml"
+run "$WEIR" rm over
+
 # --- refusals ----------------------------------------------------------------------------------------------------------
 no() { refuse "$1" 246 "^weir: .*$2" "$WEIR" run -n --engine podman --image lab/mod "${@:3}" -- true; }
 no "too many" "the job wants 3 GPUs; only 2 here will do, there is NVIDIA A100-SXM4-40GB \(42.95 GB, compute capability 8.0\), Tesla T4" --gpus 3
