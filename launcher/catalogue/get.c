@@ -6,7 +6,6 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <strings.h>
 
 #include "../../src/net/http.h"
 
@@ -95,36 +94,6 @@ get_once(struct weir_getter *g, const char *url, size_t max, struct weir_buf *ou
 	return r;
 }
 
-/* ---- redirects ---- */
-
-static bool
-get_is_redirect(int status)
-{
-	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-}
-
-/* Where the answer sends us, owned; NULL: nowhere we go. */
-static char *
-get_target(const char *url, const struct weir_http_resp *resp)
-{
-	char location[2048];
-	size_t host;
-
-	if (weir_http_header(resp, "Location", location, sizeof(location)) == NULL || strlen(location) >= sizeof(location) - 1)
-		return NULL;
-	for (const char *p = location; *p != '\0'; p++) {
-		if ((unsigned char)*p <= ' ')
-			return NULL;
-	}
-	if (strncasecmp(location, "https://", 8) == 0 || (strncasecmp(location, "http://", 7) == 0 && strncasecmp(url, "http://", 7) == 0))
-		return weir_xstrdup(location);
-	if (location[0] != '/' || location[1] == '/')
-		return NULL;
-	host = (size_t)(strstr(url, "://") + 3 - url);
-	host += strcspn(url + host, "/?#");
-	return weir_xasprintf("%.*s%s", (int)host, url, location);
-}
-
 static enum weir_code
 get_verdict(const char *url, int status, struct weir_err *err)
 {
@@ -155,8 +124,8 @@ weir_get(struct weir_getter *g, const char *url, size_t max, struct weir_buf *ou
 			weir_http_resp_free(&resp);
 			return WEIR_OK;
 		}
-		if (r == WEIR_OK && get_is_redirect(resp.status))
-			next = get_target(at, &resp);
+		if (r == WEIR_OK)
+			next = weir_http_redirect(at, &resp);
 		if (r == WEIR_OK && next == NULL)
 			r = get_verdict(at, resp.status, err);
 		weir_http_resp_free(&resp);

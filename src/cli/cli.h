@@ -46,6 +46,7 @@ struct weir_verb {
 	int min_operands, max_operands;	/* max < 0: any number */
 	bool stops_early;	/* options end at the first operand: what follows is another program's command line */
 	int usage_status;	/* 0: WEIR_EXIT_USAGE */
+	bool is_hidden;		/* for other verbs to call, not for people */
 };
 #define WEIR_OPT_CONF(type) {"config", 'c', WEIR_OPT_TEXT, offsetof(type, conf), "FILE", "configuration (default: ~/.config/weir/weir.conf, then /etc/weir/weir.conf)"}
 #define WEIR_OPT_JSON(type) {"json", 0, WEIR_OPT_FLAG, offsetof(type, is_json), NULL, "print JSON for programs"}

@@ -81,6 +81,15 @@ cp_name(const struct weir_operand *o, const char *path)
 
 /* ---- sources ---- */
 
+/* "x/." means what is in x, as for cp(1). */
+static bool
+cp_is_inner(const char *path)
+{
+	size_t len = strlen(path);
+
+	return strcmp(path, ".") == 0 || (len > 1 && strcmp(path + len - 2, "/.") == 0);
+}
+
 /* A folder into itself would never end. */
 static bool
 cp_is_inside(const struct cp *cp, const struct weir_tree *from, const char *path, const char *target)
@@ -111,7 +120,7 @@ cp_source(struct cp *cp, const struct weir_operand *o)
 		return WEIR_EXIT_FAILED;
 	}
 	name = cp_name(o, path);
-	target = cp->into ? weir_path_join(cp->to_path, name) : weir_xstrdup(cp->to_path);
+	target = cp->into && !cp_is_inner(o->path) ? weir_path_join(cp->to_path, name) : weir_xstrdup(cp->to_path);
 	if (cp_is_inside(cp, c.from, path, target)) {
 		weir_say("'%s' cannot be copied into itself", o->text);
 		return WEIR_EXIT_FAILED;

@@ -9,8 +9,9 @@
 #include <string.h>
 
 #include "../control/mounts.h"
+#include "../net/http.h"
 
-static atomic_bool tree_stop;
+static struct weir_cancel tree_stop;
 static volatile sig_atomic_t tree_signal;
 
 /* ---- operands ---- */
@@ -106,7 +107,7 @@ static void
 tree_interrupt(int sig)
 {
 	tree_signal = sig;
-	atomic_store(&tree_stop, true);
+	atomic_store(&tree_stop.is_set, true);
 }
 
 const atomic_bool *
@@ -119,19 +120,26 @@ weir_cli_interrupts(void)
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
 	sigaction(SIGHUP, &sa, NULL);
+	return &tree_stop.is_set;
+}
+
+struct weir_cancel *
+weir_cli_cancel(void)
+{
+	weir_cli_interrupts();
 	return &tree_stop;
 }
 
 int
 weir_cli_interrupted(int status)
 {
-	return atomic_load(&tree_stop) ? 128 + (int)tree_signal : status;
+	return atomic_load(&tree_stop.is_set) ? 128 + (int)tree_signal : status;
 }
 
 int
 weir_cli_tree_failed(enum weir_code r, const struct weir_err *err)
 {
-	if (r != WEIR_E_INTR || !atomic_load(&tree_stop))
+	if (r != WEIR_E_INTR || !atomic_load(&tree_stop.is_set))
 		weir_say("%s", weir_err_text(err, r));
 	return weir_cli_interrupted(r == WEIR_E_CONFIG ? WEIR_EXIT_CONFIG : WEIR_EXIT_FAILED);
 }

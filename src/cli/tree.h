@@ -27,6 +27,8 @@ int weir_cli_tree_at(const struct weir_cli_tree *, const struct weir_operand *, 
 
 /* From now on INT, TERM and HUP set this flag (the first time; then they end the process). */
 const atomic_bool *weir_cli_interrupts(void);
+struct weir_cancel;
+struct weir_cancel *weir_cli_cancel(void);	/* the same flag, for what is fetched by HTTP */
 /* 128+N when one came, else the given status. */
 int weir_cli_interrupted(int status);
 /* The sentence, and the exit status that fits. */

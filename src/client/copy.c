@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Copies: one thread walks, several carry files, because a storage answers many requests at once faster than one after the other.
- *
- * The queue: under `lock`; the walker adds and waits while it is full, carriers take and wait while it is empty, is_over ends them. A folder's own mode and time
+/* Copies: one thread walks, a crew carries files, because a storage answers many requests at once faster than one after the other. A folder's own mode and time
  * are set when everything in it is there, so they are noted and set at the end, the deepest first. */
 #include "config.h"
 
@@ -21,13 +19,12 @@
 
 #include "../util/text.h"
 #include "../util/util.h"
+#include "crew.h"
 
 #define COPY_CHUNK (1u << 20)
 #define COPY_CARRIERS 8
-#define COPY_QUEUE 64
 
 struct copy_task {
-	struct copy_task *next;
 	char *from, *to;
 	struct weir_attr attr;
 };
@@ -37,12 +34,9 @@ struct copy_dir { char *to; struct weir_attr attr; };
 struct copy_run {
 	struct weir_copy *c;
 	const char *followed;		/* the one path that may be a link to a file; NULL: none */
+	struct weir_crew crew;
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	/* under lock */
-	struct copy_task *head, **tail;
-	size_t queued;
-	bool is_over;
+	/* under lock, and c->sums */
 	enum weir_code first;		/* of the failures; its sentence in err */
 	struct weir_err *err;
 	/* the walker's */
@@ -250,35 +244,16 @@ copy_task_free(struct copy_task *task)
 	free(task);
 }
 
-static void *
-copy_carrier(void *arg)
+static void
+copy_carry(void *arg, void *task)
 {
 	struct copy_run *run = arg;
+	struct weir_err err = {0};
+	enum weir_code r = copy_is_canceled(run->c) ? weir_err_set(&err, WEIR_E_INTR, "interrupted") : copy_file(run, task, &err);
 
-	for (;;) {
-		struct copy_task *task;
-		struct weir_err err = {0};
-		enum weir_code r;
-
-		pthread_mutex_lock(&run->lock);
-		while (run->head == NULL && !run->is_over)
-			pthread_cond_wait(&run->changed, &run->lock);
-		task = run->head;
-		if (task != NULL) {
-			run->head = task->next;
-			if (run->head == NULL)
-				run->tail = &run->head;
-			run->queued--;
-			pthread_cond_broadcast(&run->changed);
-		}
-		pthread_mutex_unlock(&run->lock);
-		if (task == NULL)
-			return NULL;
-		r = copy_is_canceled(run->c) ? weir_err_set(&err, WEIR_E_INTR, "interrupted") : copy_file(run, task, &err);
-		if (r)
-			copy_fail(run, r, &err);
-		copy_task_free(task);
-	}
+	if (r)
+		copy_fail(run, r, &err);
+	copy_task_free(task);
 }
 
 static void
@@ -287,14 +262,7 @@ copy_add(struct copy_run *run, const char *from, const char *to, const struct we
 	struct copy_task *task = weir_xcalloc(1, sizeof(*task));
 
 	*task = (struct copy_task){.from = weir_xstrdup(from), .to = weir_xstrdup(to), .attr = *attr};
-	pthread_mutex_lock(&run->lock);
-	while (run->queued >= COPY_QUEUE)
-		pthread_cond_wait(&run->changed, &run->lock);
-	*run->tail = task;
-	run->tail = &task->next;
-	run->queued++;
-	pthread_cond_broadcast(&run->changed);
-	pthread_mutex_unlock(&run->lock);
+	weir_crew_add(&run->crew, task);
 }
 
 /* ---- the walk ---- */
@@ -316,8 +284,11 @@ copy_link(struct copy_run *run, const char *from, const char *to, struct weir_er
 			return r;
 	}
 	r = weir_tree_symlink(run->c->to, to, target, err);
-	if (r == WEIR_OK)
+	if (r == WEIR_OK) {
+		pthread_mutex_lock(&run->lock);
 		run->c->sums.links++;
+		pthread_mutex_unlock(&run->lock);
+	}
 	return r;
 }
 
@@ -366,7 +337,9 @@ copy_dir(struct copy_run *run, const char *from, const char *to, const struct we
 		return weir_err_set(err, WEIR_E_NOTDIR, "'%s' is there already and is not a folder", label);
 	} else
 		copy_sweep(run->c->to, to);
+	pthread_mutex_lock(&run->lock);
 	run->c->sums.dirs++;
+	pthread_mutex_unlock(&run->lock);
 	return weir_tree_list(run->c->from, from, copy_entry, &w, err);
 }
 
@@ -412,32 +385,25 @@ copy_settle_dirs(struct copy_run *run)
 static void
 copy_walk_all(struct copy_run *run, const char *from, const char *to, const struct weir_attr *attr)
 {
-	pthread_t threads[COPY_CARRIERS];
-	size_t n = 0, wanted = S_ISDIR(attr->mode) ? COPY_CARRIERS : 1;
 	struct weir_err err = {0};
 	enum weir_code r;
 
-	while (n < wanted && pthread_create(&threads[n], NULL, copy_carrier, run) == 0)
-		n++;
-	if (n == 0)
+	run->crew = (struct weir_crew){.work = copy_carry, .arg = run};
+	if (weir_crew_start(&run->crew, S_ISDIR(attr->mode) ? COPY_CARRIERS : 1) == 0)
 		r = weir_err_set(&err, WEIR_E_NOMEM, "no thread can be made");
-	else
+	else {
 		r = copy_any(run, from, to, attr, &err);
+		weir_crew_end(&run->crew);
+	}
 	if (r)
 		copy_fail(run, r, &err);
-	pthread_mutex_lock(&run->lock);
-	run->is_over = true;
-	pthread_cond_broadcast(&run->changed);
-	pthread_mutex_unlock(&run->lock);
-	while (n > 0)
-		pthread_join(threads[--n], NULL);
 	copy_settle_dirs(run);
 }
 
 enum weir_code
 weir_copy(struct weir_copy *c, const char *from, const char *to, bool follow, struct weir_err *err)
 {
-	struct copy_run run = {.c = c, .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER, .err = err};
+	struct copy_run run = {.c = c, .lock = PTHREAD_MUTEX_INITIALIZER, .err = err};
 	struct weir_attr attr;
 	enum weir_code r = weir_tree_stat(c->from, from, follow, &attr, err);
 
@@ -450,7 +416,6 @@ weir_copy(struct weir_copy *c, const char *from, const char *to, bool follow, st
 
 		copy_sweep(c->to, *dir != '\0' ? dir : "/");
 	}
-	run.tail = &run.head;
 	copy_walk_all(&run, from, to, &attr);
 	if (run.first == WEIR_OK && copy_is_canceled(c))
 		return weir_err_set(err, WEIR_E_INTR, "interrupted");

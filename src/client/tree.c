@@ -14,6 +14,7 @@
 
 #include "../control/control.h"
 #include "../control/mounts.h"
+#include "../sync/sync.h"
 #include "../util/text.h"
 
 #define TREE_WAIT_MS 200	/* between two looks at a cache that another process has */
@@ -143,12 +144,11 @@ weir_tree_local(const atomic_bool *cancel)
 }
 
 struct weir_tree *
-weir_tree_adopt(struct weir_fs *fs, const struct weir_conf *conf, const atomic_bool *cancel)
+weir_tree_adopt(struct weir_fs *fs, const atomic_bool *cancel)
 {
 	struct weir_tree *t = weir_xcalloc(1, sizeof(*t));
 
 	t->cancel = cancel;
-	t->conf = conf;
 	t->fs = fs;
 	t->is_adopted = true;
 	t->ops = &weir_tree_ops_direct;
@@ -170,7 +170,7 @@ weir_tree_close(struct weir_tree *t)
 bool
 weir_tree_is_local(const struct weir_tree *t)
 {
-	return t->conf == NULL;
+	return t->fs == NULL && t->mountpoint == NULL;
 }
 
 const char *
@@ -249,7 +249,7 @@ weir_tree_label(const struct weir_tree *t, const char *path)
 {
 	const char *rest;
 
-	if (t->conf == NULL)
+	if (weir_tree_is_local(t))
 		return weir_xstrdup(path);
 	if (t->mountpoint != NULL)
 		return weir_xasprintf("%s%s", t->mountpoint, strcmp(path, "/") == 0 ? "" : path);
@@ -448,4 +448,10 @@ enum weir_code
 weir_tree_prefetch(struct weir_tree *t, const char *path, struct weir_err *err)
 {
 	return tree_say(t, t->ops->prefetch(t, path), path, err);
+}
+
+void
+weir_tree_conflict_name(const char *name, char out[256])
+{
+	weir_conflict_name(name, out);
 }

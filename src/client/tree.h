@@ -35,7 +35,7 @@ enum weir_code weir_tree_open(const struct weir_tree_options *, struct weir_tree
 /* Plain folders; paths are paths of this host. */
 struct weir_tree *weir_tree_local(const atomic_bool *cancel);
 /* The tree of an fs that is open already and stays the caller's (control/); paths are those of its namespace. */
-struct weir_tree *weir_tree_adopt(struct weir_fs *, const struct weir_conf *, const atomic_bool *cancel);
+struct weir_tree *weir_tree_adopt(struct weir_fs *, const atomic_bool *cancel);
 /* All files closed. What a direct tree has not sent stays in the cache. NULL is fine. */
 void weir_tree_close(struct weir_tree *);
 
@@ -77,5 +77,8 @@ void weir_tree_refresh(struct weir_tree *, const char *path);
 /* The whole file into the cache, behind what readers want; returns when it is there (fs.h, WEIR_OP_PREFETCH). Local: nothing to do. On a mount this is
  * `weir prefetch`: NOTSUP. */
 enum weir_code weir_tree_prefetch(struct weir_tree *, const char *path, struct weir_err *);
+
+/* NAME (conflict HOST DATE).EXT: the name under which what would overwrite a stranger's change is kept. */
+void weir_tree_conflict_name(const char *name, char out[256]);
 
 #endif

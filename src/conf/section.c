@@ -24,6 +24,7 @@ static const char *const keys_level[] = {"rights", SECTION_LIMITS, NULL};
 static const char *const keys_project[] = {"vo", "members_group", "role", "entitlement", "level", NULL};
 static const char *const keys_limits[] = {SECTION_LIMITS, NULL};
 static const char *const keys_catalogue[] = {"url", "registry", "raw", "proxy", "ca_file", NULL};
+static const char *const keys_datasets[] = {"doi", "zenodo", "proxy", "ca_file", NULL};
 static const char *const keys_notify[] = {"command", "timeout", NULL};
 
 static const struct section_kind {
@@ -38,6 +39,7 @@ static const struct section_kind {
     {"limits", false, false, true, keys_limits},
     {"notify", false, false, true, keys_notify},
     {"catalogue", false, false, false, keys_catalogue},
+    {"datasets", false, false, false, keys_datasets},
 };
 
 static const struct section_kind *

@@ -24,6 +24,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../client/prefetch.h"
 #include "../fs/fs.h"
 #include "../util/util.h"
 #include "wire.h"
@@ -231,6 +232,54 @@ control_verify(struct control_conn *c, json_t *request, json_t *answer, struct w
 	return r;
 }
 
+static json_t *
+control_prefetch_sums(const struct weir_prefetch *p)
+{
+	return json_pack("{s:I, s:I, s:I, s:I}", "files", (json_int_t)p->files, "bytes", (json_int_t)p->bytes, "files_wanted", (json_int_t)p->files_wanted,
+	    "bytes_wanted", (json_int_t)p->bytes_wanted);
+}
+
+static bool
+control_prefetch_progress(void *arg, const struct weir_prefetch *p)
+{
+	struct control_conn *c = arg;
+
+	return !control_is_over(c) && weir_wire_send(c->fd, control_prefetch_sums(p)) == 0;
+}
+
+/* "spent": bytes that earlier requests of the same caller have brought and that are not to be thrown out for these. */
+static enum weir_code
+control_prefetch(struct control_conn *c, json_t *request, json_t *answer, struct weir_err *err)
+{
+	json_t *paths = json_object_get(request, "paths"), *sums;
+	json_int_t spent = json_integer_value(json_object_get(request, "spent"));
+	size_t n = json_array_size(paths);
+	const char **v = weir_xcalloc(n + 1, sizeof(*v));
+	atomic_bool stop = false;
+	struct weir_prefetch p = {.progress = control_prefetch_progress, .arg = c, .stop = &stop};
+	struct weir_tree *t = weir_tree_adopt(c->control->fs, &stop);
+	struct weir_status st = {0};
+	enum weir_code r = WEIR_OK;
+
+	weir_fs_status(c->control->fs, &st);
+	p.room_bytes = st.cache_max_bytes > st.cache_dirty_bytes ? st.cache_max_bytes - st.cache_dirty_bytes : 0;
+	p.room_bytes = spent > 0 && (uint64_t)spent < p.room_bytes ? p.room_bytes - (uint64_t)spent : spent > 0 ? 0 : p.room_bytes;
+	weir_status_free(&st);
+	for (size_t i = 0; i < n; i++) {
+		v[i] = json_string_value(json_array_get(paths, i));
+		if (v[i] == NULL || v[i][0] != '/')
+			r = weir_err_set(err, WEIR_E_INVAL, "prefetch wants absolute paths");
+	}
+	if (r == WEIR_OK)
+		r = weir_prefetch(t, v, n, &p, err);
+	sums = control_prefetch_sums(&p);
+	json_object_update(answer, sums);
+	json_decref(sums);
+	weir_tree_close(t);
+	free(v);
+	return r;
+}
+
 static enum weir_code
 control_ping(struct control_conn *c, json_t *request, json_t *answer, struct weir_err *err)
 {
@@ -243,7 +292,7 @@ static const struct {
 } control_verbs[] = {
     {"status", control_status},	  {"problems", control_problems}, {"flush", control_flush}, {"du", control_du},
     {"refresh", control_refresh}, {"look", control_look},	      {"verify", control_verify},
-    {"ping", control_ping},
+    {"prefetch", control_prefetch}, {"ping", control_ping},
 };
 
 static enum weir_code

@@ -2,7 +2,8 @@
 /* The control socket: $CACHE/control (SOCK_STREAM, mode 0600). One request a connection: a JSON object on one line, {"verb": "status", …};
  * answers are JSON objects, one a line; the last has "done": true and "code" ("OK" or a name of src/tbl/errors.h) and, on failure, "error".
  * Verbs (share, unshare, shares: src/dav/front.h): status, flush {path}, du {path}, refresh {path}, look {remote} (ask it at once whether it lets us in), verify {path, settle}, problems, ping. flush sends progress lines
- * {"files_left":…,"bytes_left":…,"bytes_sent":…,"bytes_total":…} about four times a second; closing the connection gives it up.
+ * {"files_left":…,"bytes_left":…,"bytes_sent":…,"bytes_total":…} about four times a second; closing the connection gives it up. So does
+ * prefetch {paths: [absolute …], spent} with {"files","bytes","files_wanted","bytes_wanted"}; its answer has them too. NOSPC: the cache holds no more.
  * Socket paths longer than sun_path are reached through /proc/self/fd of the directory. */
 #ifndef WEIR_CONTROL_H
 #define WEIR_CONTROL_H

@@ -109,3 +109,32 @@ weir_http_url_host(const char *url)
 	curl_url_cleanup(u);
 	return out;
 }
+
+/* ---- redirects ---- */
+
+static bool
+redirect_is_one(int status)
+{
+	return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+char *
+weir_http_redirect(const char *url, const struct weir_http_resp *resp)
+{
+	char location[2048];
+	size_t host;
+
+	if (!redirect_is_one(resp->status) || weir_http_header(resp, "Location", location, sizeof(location)) == NULL || strlen(location) >= sizeof(location) - 1)
+		return NULL;
+	for (const char *p = location; *p != '\0'; p++) {
+		if ((unsigned char)*p <= ' ')
+			return NULL;
+	}
+	if (strncasecmp(location, "https://", 8) == 0 || (strncasecmp(location, "http://", 7) == 0 && strncasecmp(url, "http://", 7) == 0))
+		return weir_xstrdup(location);
+	if (location[0] != '/' || location[1] == '/')
+		return NULL;
+	host = (size_t)(strstr(url, "://") + 3 - url);
+	host += strcspn(url + host, "/?#");
+	return weir_xasprintf("%.*s%s", (int)host, url, location);
+}

@@ -80,6 +80,9 @@ enum weir_code weir_http_perform(struct weir_http_pool *, const struct weir_http
 void weir_http_resp_free(struct weir_http_resp *);
 /* Value of the first header of that name (any case), copied to out (cut, terminated); NULL if absent. Returns out. */
 char *weir_http_header(const struct weir_http_resp *, const char *name, char *out, size_t max);
+/* Where a redirect (301, 302, 303, 307, 308) leads from url: absolute, owned. NULL: no redirect, or one that is not to be followed (from https to http, too
+ * long, another scheme). For requests without credentials only. */
+char *weir_http_redirect(const char *url, const struct weir_http_resp *);
 /* Retry-After in ms (seconds or HTTP date), -1 when absent. */
 int64_t weir_http_retry_after_ms(const struct weir_http_resp *);
 /* "host[:port]" of a URL exactly as curl will send it in Host: (default ports left out). Owned. NULL: not a URL. */

@@ -475,8 +475,8 @@ fail:
 
 /* ---- conflicts ---- */
 
-static void
-conflict_name(const char *name, char out[WEIR_NAME_MAX + 1])
+void
+weir_conflict_name(const char *name, char out[WEIR_NAME_MAX + 1])
 {
 	char host[64] = "host", stamp[64];
 	const char *dot = strrchr(name, '.');
@@ -520,12 +520,12 @@ send_conflict(struct weir_remote *r, struct send_job *j, const struct weir_stat 
 	if (n.parent != j->send.to_dir || !weir_remote_rname(r, n.type, n.name, rname) || strcmp(rname, j->send.to_name) != 0)
 		theirs = NULL;
 	if (theirs && n.parent) {
-		conflict_name(old, n.name);
+		weir_conflict_name(old, n.name);
 		for (int i = 2; i < 100 && !weir_node_child(st, n.parent, n.name, &other); i++) {
 			char more[WEIR_NAME_MAX + 1];
 
 			snprintf(more, sizeof(more), "%.200s %d", old, i);
-			conflict_name(more, n.name);
+			weir_conflict_name(more, n.name);
 		}
 	}
 	if ((code = weir_node_update(st, &n, err)) || (code = weir_upload_drop(st, n.id, err)) ||

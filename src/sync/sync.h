@@ -110,6 +110,8 @@ void weir_sync_wait_sent(struct weir_remote *, struct weir_waiter *w);
  * no such call, the remote is away): copy through the cache then. Otherwise PENDING: w is woken when the copy is there and the node is
  * that version, without unsent changes, or with why not. */
 enum weir_code weir_sync_copy(struct weir_sync *, const struct weir_node *from, const struct weir_node *to, struct weir_waiter *w);
+/* NAME (conflict HOST DATE).EXT: where a version steps aside. Lock not needed. */
+void weir_conflict_name(const char *name, char out[WEIR_NAME_MAX + 1]);
 /* How long after a close an upload waits for a rename over its target. */
 #define WEIR_SETTLE_MS 2000
 #define WEIR_DUE_NEVER (INT64_MAX / 4)	/* still open for writing */
