@@ -65,6 +65,16 @@ check "rclone sync down" rclone sync rshare:models "$T/down"
 check "it is the same" diff -r "$MNT/b/view/models" "$T/down"
 check "moveto" rclone moveto rshare:models/made rshare:sub/moved
 check "and the tree has moved it" test -f "$MNT/b/view/sub/moved" -a ! -e "$MNT/b/view/models/made"
+ls "$MNT/b/view/models" "$MNT/b/view/models/d1" > /dev/null
+stat "$MNT/b/view/none" 2> /dev/null
+cat "$MNT/b/view/models/d1/large" > /dev/null
+check "what the kernel had looked up as missing" rclone copyto "$T/up/d1/large" rshare:none
+check "is there at once" cmp "$T/up/d1/large" "$MNT/b/view/none"
+echo replaced > "$T/new"
+check "what it had read is replaced" rclone copyto --ignore-times "$T/new" rshare:models/d1/large
+is "and reads as the new one at once" "$(cat "$MNT/b/view/models/d1/large")" replaced
+check "what it had listed is removed" rclone deletefile rshare:none
+is "and is not listed any more" "$(ls "$MNT/b/view" | tr '\n' ' ')" "models sub "
 check "purge" rclone purge rshare:models
 is "is gone" "$(ls "$MNT/b/view")" sub
 check "rclone about" rclone about rshare:
