@@ -35,6 +35,8 @@ struct mount_job {
 	const char *conf_path;
 	const char *target;		/* the mount point as given */
 	bool is_fake;			/* mount -f: all but the mount */
+	bool is_helper;			/* called by mount(8) */
+	char *source;			/* as the kernel shows it */
 	struct weir_mountopt opt;
 	struct weir_conf *conf;
 	char *mountpoint;		/* absolute */
@@ -360,7 +362,8 @@ mount_act(struct mount_job *job)
 	if (job->is_fake)
 		return WEIR_EXIT_OK;
 	job->opt.fuse.mountpoint = job->mountpoint;
-	job->opt.fuse.source = job->conf->path;
+	job->source = weir_xasprintf("%s%s", job->is_helper ? "" : WEIR_MOUNT_MARK, job->conf->path);
+	job->opt.fuse.source = job->source;
 	return job->opt.fuse.is_foreground ? mount_foreground(job) : mount_daemon(job);
 }
 
@@ -369,6 +372,7 @@ mount_job_free(struct mount_job *job)
 {
 	weir_conf_free(job->conf);
 	free(job->mountpoint);
+	free(job->source);
 }
 
 /* ---- weir mount ---- */
@@ -432,7 +436,7 @@ enum { HELPER_USAGE = 1, HELPER_FAILED = 32 };	/* mount(8)'s */
 int
 weir_mount_helper(int argc, char **argv)
 {
-	struct mount_job job = {0};
+	struct mount_job job = {.is_helper = true};
 	struct weir_err err = {0};
 	struct weir_opt_list list = {0};
 	bool is_sloppy = false;

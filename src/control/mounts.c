@@ -58,6 +58,8 @@ mounts_add(struct weir_mounts *m, char *line)
 	source = strtok_r(NULL, " ", &save);
 	if (type == NULL || source == NULL || sscanf(field[2], "%u:%u", &dev[0], &dev[1]) != 2)
 		return;
+	if (strcmp(type, "fuse.weir") == 0 && strncmp(source, WEIR_MOUNT_MARK, strlen(WEIR_MOUNT_MARK)) == 0)
+		source += strlen(WEIR_MOUNT_MARK);
 	m->v = weir_xrealloc(m->v, m->n + 1, sizeof(*m->v));
 	m->v[m->n++] = (struct weir_mount){.root = mounts_unescape(field[3]), .mountpoint = mounts_unescape(field[4]),
 	    .source = mounts_unescape(source), .dev = makedev(dev[0], dev[1]), .is_weir = strcmp(type, "fuse.weir") == 0};

@@ -7,9 +7,13 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* Stands before the configuration's path in what the kernel calls a mount's source: jobs of the AI4OS platform wait until a line of df(1) holds "rshare". Not
+ * before that of mount(8)'s mounts: it finds its own again by the source that stands in fstab. */
+#define WEIR_MOUNT_MARK "rshare:"
+
 struct weir_mount {
 	char *mountpoint;	/* absolute, as the kernel spells it */
-	char *source;		/* path of the configuration */
+	char *source;		/* path of the configuration, without the mark */
 	char *root;		/* "/", or the folder of the mount that a bind shows here */
 	dev_t dev;		/* another one for every mount as long as anybody still has the older ones open */
 	bool is_weir;		/* fuse.weir; else it only hides what lies below it */

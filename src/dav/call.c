@@ -87,7 +87,7 @@ front_call(struct front_share *share, int client_fd, struct weir_op *op)
 	return r;
 }
 
-/* ---- single operations ---- */
+/* ---- single operations; the kernel keeps names and attributes, and hears of what it has not done itself ---- */
 
 enum weir_code
 front_lookup(struct front_req *req, uint64_t parent, const char *name, struct weir_attr *attr)
@@ -115,24 +115,35 @@ enum weir_code
 front_set_times(struct front_req *req, uint64_t ino, int64_t mtime_ns)
 {
 	struct weir_op op = {.kind = WEIR_OP_SETATTR, .ino = ino, .set_mask = WEIR_SET_MTIME, .set = {.mtime_ns = mtime_ns}};
+	enum weir_code r = front_call(req->share, req->fd, &op);
 
-	return front_call(req->share, req->fd, &op);
+	if (r == WEIR_OK)
+		weir_fs_tell(req->share->front->opt.fs, ino, NULL, false);
+	return r;
 }
 
 enum weir_code
 front_unlink(struct front_req *req, uint64_t parent, const char *name, bool is_dir)
 {
 	struct weir_op op = {.kind = is_dir ? WEIR_OP_RMDIR : WEIR_OP_UNLINK, .ino = parent, .name = name};
+	enum weir_code r = front_call(req->share, req->fd, &op);
 
-	return front_call(req->share, req->fd, &op);
+	if (r == WEIR_OK)
+		weir_fs_tell(req->share->front->opt.fs, parent, name, true);
+	return r;
 }
 
 enum weir_code
 front_rename(struct front_req *req, uint64_t from, const char *name, uint64_t to, const char *name2)
 {
 	struct weir_op op = {.kind = WEIR_OP_RENAME, .ino = from, .name = name, .ino2 = to, .name2 = name2};
+	enum weir_code r = front_call(req->share, req->fd, &op);
 
-	return front_call(req->share, req->fd, &op);
+	if (r == WEIR_OK) {
+		weir_fs_tell(req->share->front->opt.fs, from, name, true);
+		weir_fs_tell(req->share->front->opt.fs, to, name2, true);
+	}
+	return r;
 }
 
 enum weir_code
@@ -143,6 +154,8 @@ front_mkdir(struct front_req *req, uint64_t parent, const char *name, struct wei
 
 	op.mode &= ~op.umask;
 	r = front_call(req->share, req->fd, &op);
+	if (r == WEIR_OK)
+		weir_fs_tell(req->share->front->opt.fs, parent, name, true);
 	if (r == WEIR_OK && attr != NULL)
 		*attr = op.attr;
 	return r;
@@ -171,6 +184,7 @@ front_create(struct front_req *req, uint64_t parent, const char *name, int flags
 		*attr = op.attr;
 		*fh = op.fh;
 		weir_closep(&op.pass_fd);
+		weir_fs_tell(req->share->front->opt.fs, parent, name, true);
 	}
 	return r;
 }

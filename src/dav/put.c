@@ -347,6 +347,7 @@ put_commit(struct front_req *req, struct weir_attr *a)
 	if (r == WEIR_OK && mtime_ns != INT64_MIN)
 		r = front_set_times(req, p->to.ino, mtime_ns);
 	front_release(req, p->to.ino, p->to.fh, O_WRONLY);
+	weir_fs_tell(req->share->front->opt.fs, p->to.ino, NULL, true);
 	return r == WEIR_OK ? front_getattr(req, p->to.ino, a) : r;
 }
 

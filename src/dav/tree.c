@@ -209,7 +209,10 @@ copy_link(struct front_req *req, uint64_t ino, uint64_t parent, const char *name
 		return r;
 	target[op.result] = '\0';
 	op = (struct weir_op){.kind = WEIR_OP_SYMLINK, .ino = parent, .name = name, .name2 = target};
-	return front_call(req->share, req->fd, &op);
+	r = front_call(req->share, req->fd, &op);
+	if (r == WEIR_OK)
+		weir_fs_tell(req->share->front->opt.fs, parent, name, true);
+	return r;
 }
 
 static enum weir_code

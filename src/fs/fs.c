@@ -446,6 +446,17 @@ news_deleted(void *arg, uint64_t parent, uint64_t child, const char *name)
 		news_entry_at(fs, pools[i], name);
 }
 
+void
+weir_fs_tell(struct weir_fs *fs, uint64_t ino, const char *name, bool is_data)
+{
+	uint64_t node = fs_in(fs, ino);
+
+	if (name != NULL)
+		news_entry(fs, node, name);
+	else
+		news_node(fs, node, is_data);
+}
+
 /* ---- the whole ---- */
 
 static void *

@@ -134,6 +134,10 @@ struct weir_observer {
 };
 void weir_fs_observe(struct weir_fs *, const struct weir_observer *);
 
+/* A front that is not the kernel has changed a name, or (name NULL) a node's attributes, with is_data its content: the observers are told, and it returns when they
+ * know. Number as fronts say it. No lock held; may block until what the kernel has under way in that directory is answered. */
+void weir_fs_tell(struct weir_fs *, uint64_t ino, const char *name, bool is_data);
+
 struct weir_fs_options {
 	const struct weir_conf *conf;	/* outlives the fs */
 	struct weir_opens *opens;	/* shared table, or NULL: one is made for this process */

@@ -16,7 +16,7 @@ struct weir_fuse_worker;
 
 struct weir_fuse_options {
 	const char *mountpoint;		/* absolute */
-	const char *source;		/* what /proc/self/mountinfo shows: the configuration's path */
+	const char *source;		/* what /proc/self/mountinfo shows */
 	uint32_t uid, gid;		/* of the mounting user, for user_id=/group_id= */
 	bool allow_other, is_readonly, is_foreground, is_debug;
 	bool suid_ok, dev_ok, exec_ok;	/* default: nosuid, nodev, exec */

@@ -19,7 +19,7 @@ refuse "a umask that is none" 2 "^weir: mount option 'umask=999': not an octal m
 
 # --- mount, status, flush ----------------------------------------------------------------------------------------------
 start_mount
-is "the kernel shows the configuration as source" "$(findmnt -n -o SOURCE,FSTYPE "$MNT" | tr -s ' ')" "$CONF fuse.weir"
+is "the kernel shows the configuration as source" "$(findmnt -n -o SOURCE,FSTYPE "$MNT" | tr -s ' ')" "rshare:$CONF fuse.weir"
 check "a file" bash -c "head -c 3000000 /dev/urandom > $MNT/a/f"
 check "flush of everything" "$WEIR" flush
 check "the storage has it" cmp "$R/a/f" "$MNT/a/f"

@@ -16,7 +16,7 @@
 
 static const char mountinfo[] =
     "22 1 0:20 / / rw,relatime - ext4 /dev/vda rw\n"
-    "40 22 0:40 / /mnt/a rw,nosuid shared:5 - fuse.weir /etc/weir/a.conf rw,user_id=0\n"
+    "40 22 0:40 / /mnt/a rw,nosuid shared:5 - fuse.weir rshare:/etc/weir/a.conf rw,user_id=0\n"
     "41 22 0:41 / /mnt/with\\040blank rw - fuse.weir /home/u/my\\040conf rw\n"
     "42 40 0:42 / /mnt/a/hidden rw - tmpfs none rw\n"
     "43 22 0:40 /data/x /srv/bind rw - fuse.weir /etc/weir/a.conf rw\n"
