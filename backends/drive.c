@@ -42,6 +42,7 @@ drive_close(struct weir_backend *be)
 	weir_drive_map_free(&d->made);
 	weir_drive_map_free(&d->gone);
 	weir_drive_map_free(&d->meant);
+	weir_drive_map_free(&d->sent);
 	weir_drive_map_free(&d->points);
 	weir_drive_map_free(&d->twins);
 	pthread_mutex_destroy(&d->lock);
@@ -85,6 +86,7 @@ drive_open(struct weir_backend **out, const struct weir_remote_conf *rc, struct 
 	weir_drive_map_init(&d->made, DRIVE_MAP_MADE);
 	weir_drive_map_init(&d->gone, DRIVE_MAP_GONE);
 	weir_drive_map_init(&d->meant, DRIVE_MAP_MEANT);
+	weir_drive_map_init(&d->sent, DRIVE_MAP_MEANT);
 	weir_drive_map_init(&d->points, DRIVE_MAP_POINTS);
 	weir_drive_map_init(&d->twins, DRIVE_MAP_TWINS);
 	r = weir_drive_conf_read(d, rc, err);

@@ -155,6 +155,7 @@ struct drive {
 	struct drive_map made;			/* "PARENT/name" -> id of what was made or moved there: listings and queries lag */
 	struct drive_map gone;			/* id -> "": what was trashed or moved away, likewise */
 	struct drive_map meant;			/* "PARENT/name" -> id of a create whose answer may have been lost */
+	struct drive_map sent;			/* the same -> MD5s of the contents it may have come with, 32 digits each */
 	struct drive_map points;		/* target of a folder shortcut -> the id its children's parent has for the core */
 	struct drive_map twins;			/* ids that a listing gave a name of their own */
 	struct drive_head heads[DRIVE_HEADS];
@@ -273,6 +274,10 @@ enum weir_code weir_drive_id_new(struct drive *, const struct weir_ctx *, const 
 /* One that nothing has yet. Owned. */
 enum weir_code weir_drive_id_take(struct drive *, const struct weir_ctx *, char **id, struct weir_err *);
 void weir_drive_id_done(struct drive *, const char *parent, const char *leaf);
+/* What an earlier try of making *id may have left. OK: it is at its place, in *it (zeroed). NOENT: it is not; where somebody has moved or removed it since,
+ * what was made is theirs, and *id is a new one, as it is when Drive says that the id is taken (is_taken) and shows nothing. */
+enum weir_code weir_drive_id_again(struct drive *, const struct weir_ctx *, const char *parent, const char *leaf, char **id, bool is_taken,
+    const char *path, struct drive_item *it, struct weir_err *);
 /* Is `ours` the revision right after base (a version), and the newest? A foreign one that it covered becomes the newest again. CHANGED. */
 enum weir_code weir_drive_after(struct drive *, const struct weir_ctx *, const char *id, const char *base, const char *ours, const char *path,
     struct weir_err *);

@@ -13,11 +13,26 @@
 /* ---- mkdir ---- */
 
 static enum weir_code
+mkdir_post(struct drive *d, const struct weir_ctx *ctx, const struct weir_where *w, const char *parent, const char *name, const char *id,
+    struct drive_file *f, struct weir_err *err)
+{
+	json_t *answer = NULL, *o = json_pack("{s:s,s:s,s:s,s:[s]}", "id", id, "name", name, "mimeType", DRIVE_FOLDER, "parents", parent);
+	enum weir_code r;
+
+	if (o == NULL)
+		return weir_err_set(err, WEIR_E_NAME, "mkdir '%s': the name is no text", w->path);
+	r = weir_drive_json(d, ctx, "POST", "files", "&fields=" DRIVE_FIELDS, o, &answer, "mkdir", w->path, err);
+	if (r == WEIR_OK && weir_drive_file_parse(answer, f) < 0)
+		r = weir_err_set(err, WEIR_E_PROTO, "mkdir '%s': the answer is no file of Drive's", w->path);
+	json_decref(answer);
+	return r;
+}
+
+static enum weir_code
 mkdir_make(struct drive *d, const struct weir_ctx *ctx, const struct weir_where *w, const char *parent, const char *leaf, struct drive_item *it,
     struct weir_err *err)
 {
 	WEIR_AUTO(weir_freep) char *name = NULL, *id = NULL;
-	json_t *o, *answer = NULL;
 	bool is_again = false;
 	enum weir_code r = weir_drive_name_hold(leaf, strlen(leaf), &name, err);
 
@@ -27,16 +42,12 @@ mkdir_make(struct drive *d, const struct weir_ctx *ctx, const struct weir_where 
 		r = weir_drive_id_new(d, ctx, parent, leaf, &id, &is_again, err);
 	if (r != WEIR_OK)
 		return r;
-	o = json_pack("{s:s,s:s,s:s,s:[s]}", "id", id, "name", name, "mimeType", DRIVE_FOLDER, "parents", parent);
-	if (o == NULL)
-		r = weir_err_set(err, WEIR_E_NAME, "mkdir '%s': the name is no text", w->path);
-	else
-		r = weir_drive_json(d, ctx, "POST", "files", "&fields=" DRIVE_FIELDS, o, &answer, "mkdir", w->path, err);
-	if (r == WEIR_OK && weir_drive_file_parse(answer, &it->f) < 0)
-		r = weir_err_set(err, WEIR_E_PROTO, "mkdir '%s': the answer is no file of Drive's", w->path);
-	json_decref(answer);
-	if (r == WEIR_E_EXIST)	/* an earlier try has arrived */
-		r = weir_drive_file_get(d, ctx, id, w->path, &it->f, err);
+	r = mkdir_post(d, ctx, w, parent, name, id, &it->f, err);
+	if (r == WEIR_E_EXIST) {	/* an earlier try has arrived */
+		r = weir_drive_id_again(d, ctx, parent, leaf, &id, true, w->path, it, err);
+		if (r == WEIR_E_NOENT)
+			r = mkdir_post(d, ctx, w, parent, name, id, &it->f, err);
+	}
 	if (r == WEIR_OK && it->f.is_trashed)
 		r = weir_err_set(err, WEIR_E_NOENT, "the folder of '%s' is in the trash", w->path);
 	if (r == WEIR_OK && !weir_drive_is_folder(&it->f))	/* it was meant for a file of this name, and that one has arrived */
@@ -405,20 +416,14 @@ weir_drive_move(struct weir_backend *be, const struct weir_ctx *ctx, const struc
 /* ---- copy ---- */
 
 static enum weir_code
-copy_send(struct drive *d, const struct weir_ctx *ctx, const struct drive_file *f, const char *parent, const char *leaf, const char *path,
+copy_post(struct drive *d, const struct weir_ctx *ctx, const struct drive_file *f, const char *parent, const char *name, const char *id, const char *path,
     struct drive_file *made, struct weir_err *err)
 {
 	const struct weir_meta meta = { f->modified_ns, f->mode };
-	WEIR_AUTO(weir_freep) char *name = NULL, *id = NULL, *at = weir_drive_at("files", f->id, "/copy");
-	bool is_again = false;
-	json_t *o, *answer = NULL;
-	enum weir_code r = weir_drive_name_hold(leaf, strlen(leaf), &name, err);
+	WEIR_AUTO(weir_freep) char *at = weir_drive_at("files", f->id, "/copy");
+	json_t *answer = NULL, *o = json_pack("{s:s,s:s,s:[s]}", "id", id, "name", name, "parents", parent);
+	enum weir_code r;
 
-	if (r == WEIR_OK)
-		r = weir_drive_id_new(d, ctx, parent, leaf, &id, &is_again, err);
-	if (r != WEIR_OK)
-		return r;
-	o = json_pack("{s:s,s:s,s:[s]}", "id", id, "name", name, "parents", parent);
 	if (o == NULL)
 		return weir_err_set(err, WEIR_E_NAME, "copy '%s': the name is no text", path);
 	weir_drive_meta_json(o, &meta, f->is_link ? WEIR_LINK : WEIR_FILE, NULL);
@@ -426,12 +431,33 @@ copy_send(struct drive *d, const struct weir_ctx *ctx, const struct drive_file *
 	if (r == WEIR_OK && weir_drive_file_parse(answer, made) < 0)
 		r = weir_err_set(err, WEIR_E_PROTO, "copy '%s': the answer is no file of Drive's", path);
 	json_decref(answer);
-	if (r == WEIR_E_EXIST)	/* an earlier try has arrived */
-		r = weir_drive_file_get(d, ctx, id, path, made, err);
-	if (r == WEIR_OK && made->is_trashed)
+	return r;
+}
+
+/* CHANGED and made->f.id: what was made just now, and by us, is not what it should be. */
+static enum weir_code
+copy_send(struct drive *d, const struct weir_ctx *ctx, const struct drive_file *f, const char *parent, const char *leaf, const char *path,
+    struct drive_item *made, struct weir_err *err)
+{
+	WEIR_AUTO(weir_freep) char *name = NULL, *id = NULL;
+	bool is_again = false, is_earlier = false;
+	enum weir_code r = weir_drive_name_hold(leaf, strlen(leaf), &name, err);
+
+	if (r == WEIR_OK)
+		r = weir_drive_id_new(d, ctx, parent, leaf, &id, &is_again, err);
+	if (r == WEIR_OK)
+		r = copy_post(d, ctx, f, parent, name, id, path, &made->f, err);
+	if (r == WEIR_E_EXIST) {	/* an earlier try has arrived */
+		r = weir_drive_id_again(d, ctx, parent, leaf, &id, true, path, made, err);
+		is_earlier = r == WEIR_OK;
+		if (r == WEIR_E_NOENT)
+			r = copy_post(d, ctx, f, parent, name, id, path, &made->f, err);
+	}
+	if (r == WEIR_OK && made->f.is_trashed)
 		r = weir_err_set(err, WEIR_E_NOENT, "the folder of '%s' is in the trash", path);
-	if (r == WEIR_OK && (f->md5 == NULL || made->md5 == NULL || strcmp(f->md5, made->md5) != 0)) {
-		weir_drive_trash(d, ctx, id, true, NULL, path, NULL);
+	if (r == WEIR_OK && (f->md5 == NULL || made->f.md5 == NULL || strcmp(f->md5, made->f.md5) != 0)) {
+		if (is_earlier)		/* somebody may have written to it since */
+			weir_drive_item_free(made);
 		r = weir_err_set(err, WEIR_E_CHANGED, "'%s' changed while it was copied", path);
 	}
 	return r;
@@ -465,7 +491,7 @@ weir_drive_copy(struct weir_backend *be, const struct weir_ctx *ctx, const struc
 		r = weir_err_set(err, WEIR_E_CHANGED, "'%s' was removed meanwhile", to->path);
 	is_sent = r == WEIR_OK;
 	if (is_sent)
-		r = copy_send(d, ctx, weir_drive_content(&it), parent, leaf, from->path, &made.f, err);
+		r = copy_send(d, ctx, weir_drive_content(&it), parent, leaf, from->path, &made, err);
 	if (r == WEIR_OK && old.f.id != NULL)
 		r = remove_to_trash(d, ctx, &old, to->version, to->path, err);
 	if (r == WEIR_E_CHANGED && made.f.id != NULL)

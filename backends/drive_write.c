@@ -20,6 +20,7 @@
 #define WRITE_IDS 100
 #define WRITE_MEANT_MS 86400000
 #define WRITE_TRIES 3
+#define WRITE_SENT_MOST (8 * (2 * WEIR_MD5_LEN + 1))	/* contents of a create that are remembered */
 
 /* ---- ids ---- */
 
@@ -94,7 +95,29 @@ weir_drive_id_done(struct drive *d, const char *parent, const char *leaf)
 
 	pthread_mutex_lock(&d->lock);
 	weir_drive_map_drop(&d->meant, key);
+	weir_drive_map_drop(&d->sent, key);
 	pthread_mutex_unlock(&d->lock);
+}
+
+enum weir_code
+weir_drive_id_again(struct drive *d, const struct weir_ctx *ctx, const char *parent, const char *leaf, char **id, bool is_taken, const char *path,
+    struct drive_item *it, struct weir_err *err)
+{
+	bool is_again;
+	enum weir_code r = weir_drive_file_get(d, ctx, *id, path, &it->f, err);
+
+	if (r == WEIR_OK && weir_drive_is_at(d, it, parent, leaf))
+		return WEIR_OK;
+	if (r != WEIR_OK && r != WEIR_E_NOENT)
+		return r;
+	if (r == WEIR_E_NOENT && !is_taken)
+		return r;
+	weir_drive_file_free(&it->f);
+	weir_drive_id_done(d, parent, leaf);
+	free(*id);
+	*id = NULL;
+	r = weir_drive_id_new(d, ctx, parent, leaf, id, &is_again, err);
+	return r == WEIR_OK ? weir_err_set(err, WEIR_E_NOENT, "'%s' was moved or removed on Drive meanwhile", path) : r;
 }
 
 /* ---- metadata ---- */
@@ -368,6 +391,30 @@ put_is_ours(const struct put *p, const struct drive_file *f)
 	return f->md5 != NULL && strcmp(f->md5, p->md5) == 0;
 }
 
+/* Did an earlier try of this create come with the content that is there? Then nobody has written to it since. */
+static bool
+put_was_sent(const struct put *p, const struct drive_file *f)
+{
+	WEIR_AUTO(weir_freep) char *key = weir_xasprintf("%s/%s", p->parent, p->leaf), *sent = NULL;
+
+	pthread_mutex_lock(&p->d->lock);
+	sent = weir_drive_map_get(&p->d->sent, key, WRITE_MEANT_MS);
+	pthread_mutex_unlock(&p->d->lock);
+	return sent != NULL && f->md5 != NULL && strlen(f->md5) == 2 * WEIR_MD5_LEN && strstr(sent, f->md5) != NULL;
+}
+
+static void
+put_note_sent(const struct put *p)
+{
+	WEIR_AUTO(weir_freep) char *key = weir_xasprintf("%s/%s", p->parent, p->leaf), *sent = NULL, *more = NULL;
+
+	pthread_mutex_lock(&p->d->lock);
+	sent = weir_drive_map_get(&p->d->sent, key, WRITE_MEANT_MS);
+	more = weir_xasprintf("%s %.*s", p->md5, WRITE_SENT_MOST, sent != NULL ? sent : "");
+	weir_drive_map_put(&p->d->sent, key, more);
+	pthread_mutex_unlock(&p->d->lock);
+}
+
 /* A new revision of what is there. */
 static enum weir_code
 put_replace(const struct put *p, struct drive_item *it, struct weir_err *err)
@@ -407,32 +454,45 @@ put_replace(const struct put *p, struct drive_item *it, struct weir_err *err)
 	return r;
 }
 
-/* An earlier try of this create may have arrived. OK: it is in *it, perhaps with other content. NOENT: it has not. */
+/* An earlier try of this create has arrived: with this content, or an older one of ours; or somebody has changed it since. */
 static enum weir_code
-put_again(const struct put *p, const char *id, struct drive_item *it, struct weir_err *err)
+put_again(const struct put *p, struct drive_item *it, struct weir_err *err)
 {
-	enum weir_code r = weir_drive_file_get(p->d, p->ctx, id, p->w->path, &it->f, err);
-
-	if (r != WEIR_OK)
-		return r;
-	weir_drive_note_made(p->d, p->parent, p->leaf, id);
-	return put_is_ours(p, &it->f) ? WEIR_OK : put_replace(p, it, err);
+	weir_drive_note_made(p->d, p->parent, p->leaf, it->f.id);
+	if (put_is_ours(p, &it->f))
+		return WEIR_OK;
+	if (!put_was_sent(p, &it->f))
+		return weir_err_set(err, WEIR_E_CHANGED, "'%s' was changed on Drive as soon as it was there", p->w->path);
+	put_note_sent(p);
+	return put_replace(p, it, err);
 }
 
 static enum weir_code
-put_create_as(const struct put *p, const char *id, const char *name, struct drive_item *it, struct weir_err *err)
+put_post(const struct put *p, const char *id, const char *name, struct drive_item *it, struct weir_err *err)
 {
 	json_t *meta = json_object(), *parents = json_array();
-	enum weir_code r;
 
 	json_array_append_new(parents, json_string(p->parent));
 	json_object_set_new(meta, "id", json_string(id));
 	json_object_set_new(meta, "name", json_string(name));
 	json_object_set_new(meta, "parents", parents);
 	weir_drive_meta_json(meta, p->meta, p->type, NULL);
-	r = put_send(p, "POST", NULL, meta, "application/octet-stream", &it->f, err);
-	if (r == WEIR_E_EXIST)
-		return put_again(p, id, it, err);
+	put_note_sent(p);
+	return put_send(p, "POST", NULL, meta, "application/octet-stream", &it->f, err);
+}
+
+static enum weir_code
+put_create_as(const struct put *p, char **id, const char *name, struct drive_item *it, struct weir_err *err)
+{
+	enum weir_code r = put_post(p, *id, name, it, err);
+
+	for (int i = 0; r == WEIR_E_EXIST && i < WRITE_TRIES; i++) {
+		r = weir_drive_id_again(p->d, p->ctx, p->parent, p->leaf, id, true, p->w->path, it, err);
+		if (r == WEIR_OK)
+			return put_again(p, it, err);
+		if (r == WEIR_E_NOENT)
+			r = put_post(p, *id, name, it, err);
+	}
 	if (r != WEIR_OK)
 		return r;
 	if (it->f.is_trashed) {
@@ -440,7 +500,7 @@ put_create_as(const struct put *p, const char *id, const char *name, struct driv
 		weir_drive_file_free(&it->f);
 		return weir_err_set(err, WEIR_E_NOENT, "the folder of '%s' is in the trash", p->w->path);
 	}
-	weir_drive_note_made(p->d, p->parent, p->leaf, id);
+	weir_drive_note_made(p->d, p->parent, p->leaf, *id);
 	if (put_is_ours(p, &it->f))
 		return WEIR_OK;
 	/* What came is not what was sent: the same object gets it once more. */
@@ -459,13 +519,16 @@ put_create(const struct put *p, struct drive_item *it, struct weir_err *err)
 	if (r == WEIR_OK)
 		r = weir_drive_id_new(p->d, p->ctx, p->parent, p->leaf, &id, &is_again, err);
 	if (r == WEIR_OK && is_again) {
-		r = put_again(p, id, it, err);
-		if (r != WEIR_E_NOENT)
+		r = weir_drive_id_again(p->d, p->ctx, p->parent, p->leaf, &id, false, p->w->path, it, err);
+		if (r == WEIR_OK) {
+			r = put_again(p, it, err);
 			goto end;
-		r = WEIR_OK;
+		}
+		if (r == WEIR_E_NOENT)
+			r = WEIR_OK;
 	}
 	if (r == WEIR_OK)
-		r = put_create_as(p, id, name, it, err);
+		r = put_create_as(p, &id, name, it, err);
 end:
 	/* Kept while the answer may have been lost. */
 	if (r == WEIR_OK || (!weir_code_retry(r) && r != WEIR_E_CANCELED))
@@ -495,9 +558,11 @@ put_locked(const struct put *p, struct drive_item *it, struct weir_err *err)
 		pthread_mutex_lock(&p->d->lock);
 		meant = weir_drive_map_get(&p->d->meant, key, WRITE_MEANT_MS);
 		pthread_mutex_unlock(&p->d->lock);
-		if (meant != NULL && strcmp(meant, it->f.id) == 0 && put_is_ours(p, &it->f)) {
-			weir_drive_id_done(p->d, p->parent, p->leaf);
-			return WEIR_OK;
+		if (meant != NULL && strcmp(meant, it->f.id) == 0 && (put_is_ours(p, &it->f) || put_was_sent(p, &it->f))) {
+			r = put_again(p, it, err);
+			if (r == WEIR_OK || (!weir_code_retry(r) && r != WEIR_E_CANCELED))
+				weir_drive_id_done(p->d, p->parent, p->leaf);
+			return r;
 		}
 	}
 	r = weir_drive_is_version(p->w, it, err);

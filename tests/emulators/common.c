@@ -498,6 +498,8 @@ common_lose(struct emu_req *req)
 
 	if (!c->fate.lost || req->status >= 300 || emu_is(req, "GET") || emu_is(req, "HEAD") || emu_is(req, "PROPFIND"))
 		return true;
+	if (c->fate.lost_stalls)
+		emu_stall_all();	/* before anybody can see that it was lost */
 	emu_count_fault("lost");
 	c->fault = "lost";
 	if (emu_value(&emu_switches[EMU_LOST_RESET])) {

@@ -96,7 +96,8 @@ shows "files of one name all show" test -e "$D/archive/same (${second:0:8}).txt"
 twin=$(cd "$D/archive" && ls same\ \(*)
 is "the oldest keeps the name" "$(cat "$D/archive/same.txt")" first
 is "the other one has its own bytes" "$(cat "$D/archive/$twin")" second
-is "a file called .. shows" "$(cat "$D/archive/．．")" dots
+shows "a file called .. shows" test -e "$D/archive/．．"
+is "with its bytes" "$(cat "$D/archive/．．")" dots
 echo changed > "$D/archive/$twin"
 flushed "an edit of the other one arrives"
 is "in the right file" "$(far "$raw/files/$second?alt=media")" changed
@@ -192,6 +193,55 @@ if wait_for 20 kept; then pass "both versions are there"; else fail "both versio
 is "theirs under the name" "$(far "$raw/files/$both?alt=media")" theirs
 rm -f "$D"/archive/both*
 flushed "both go"
+
+# --- a new file arrives, its answer is lost, and somebody is at it before we ask again ---
+
+lost_count() { far "$api/_emu/stats" | json "d['faults'].get('lost', 0)"; }
+lose_create() {	# NAME [COMMAND…]: it is there, weir does not know it, and its next question is held up; sets made
+	local before
+	before=$(lost_count)
+	faults "name_lag_ms=600000&after_success_stall=1&fault_op=$([ $# -gt 1 ] && echo files.create || echo upload.create.multipart)&after_success_next=1"
+	if [ $# -gt 1 ]; then "${@:2}"; else echo "ours, $1" > "$D/archive/$1"; fi
+	lost_one() { [ "$(lost_count)" != "$before" ]; }
+	wait_for 60 lost_one || bail "no answer was lost" "$(far "$api/_emu/stats")"
+	made=$(far_field "archive/$1" id)
+}
+go_on() { faults 'stall_all=0&after_success_stall=0&fault_op='; flushed "$1"; faults 'name_lag_ms=0'; }
+contents() { cat "$D"/archive/$1* | sort | tr '\n' '/'; }
+arrived_as() { [ "$(contents "$1")" = "$2" ]; }
+
+lose_create lost1
+echo "ours, newer" > "$D/archive/lost1"
+go_on "lost: a newer version arrives"
+is "lost: it is the same file" "$(far "$raw/files/$made?alt=media")" "ours, newer"
+is "lost: and the only one" "$(contents lost1)" "ours, newer/"
+
+lose_create lost2
+seed "edit?id=$made&text=theirs%0A" > /dev/null
+go_on "lost and edited: all arrives"
+is "lost and edited: theirs stays" "$(far "$raw/files/$made?alt=media")" theirs
+shows "lost and edited: both versions are there" arrived_as lost2 "ours, lost2/theirs/"
+
+lose_create lost3
+far_patch "$made" '{"name":"lost3, taken"}'
+go_on "lost and renamed: all arrives"
+is "lost and renamed: it keeps their name" "$(far_field "archive/lost3, taken" id)" "$made"
+shows "lost and renamed: both are there" arrived_as lost3 "ours, lost3/ours, lost3/"
+is "lost and renamed: ours has its name" "$(far_get archive/lost3)" "ours, lost3"
+
+lose_create lost4
+far_patch "$made" '{"trashed":true}'
+go_on "lost and removed: all arrives"
+is "lost and removed: ours is there" "$(far_get archive/lost4)" "ours, lost4"
+
+lose_create lost5 mkdir "$D/archive/lost5"
+far_patch "$made" '{"name":"lost5, taken"}'
+echo in it > "$D/archive/lost5/file"
+go_on "lost, a folder, and renamed: all arrives"
+is "lost, a folder: it keeps their name" "$(far_field "archive/lost5, taken" id)" "$made"
+is "lost, a folder: ours has its name, and its file" "$(far_get archive/lost5/file)" "in it"
+rm -rf "$D"/archive/lost*
+flushed "all of these go"
 
 # --- a server on a bad day ---
 
