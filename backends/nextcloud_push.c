@@ -6,7 +6,7 @@
  * Who we are is told in messages, after the handshake. Never the password, where it can be avoided: the server gives a token ("pre_auth") to whoever
  * asks with the ordinary credentials; it is good for one connection, for 15 s, and for notifications alone. So the address of the
  * WebSocket, which is the server's own word, may name another host, as long as TLS guards it. It is never less guarded than the server itself:
- *	url	WebSocket			token	password (an old notify_push gives no tokens)
+ *	url	WebSocket			token	password (where no pre_auth is named)
  *	https	wss, any host			yes	only to the same host
  *	https	ws				no	no
  *	http	wss				yes	only to the same host

@@ -34,7 +34,7 @@ struct emu_switch nc_switches[NC_SWITCHES + 1] = {
 	[NC_PUSH_DEAF] = { "push_deaf", "1: connections stay, and nothing moves on them" },
 	[NC_PUSH_QUIET] = { "push_quiet_ms", "news is told after so long without any", 500 },
 	[NC_PUSH_TLS] = { "push_tls", "1: the address told is wss:// (a proxy in front ends TLS)" },
-	[NC_PUSH_NO_TOKENS] = { "push_no_tokens", "1: no pre_auth, passwords only, as old versions" },
+	[NC_PUSH_NO_TOKENS] = { "push_no_tokens", "1: no pre_auth, passwords only" },
 	[NC_ETAG_LATE] = { "etag_late_ms", "ETags of the folders above change so long after a change (and after the news of it)" },
 	[NC_SWITCHES] = { NULL },
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The app notify_push and its daemon, as its source (0.7 to 1.0) has it: a WebSocket at /push/ws that tells which files changed. Written for what clients trip
+/* The app notify_push and its daemon, as its source of August 2026 has it: a WebSocket at /push/ws that tells which files changed. Written for what clients trip
  * over: two messages say who somebody is, whatever kind of message comes first is taken for them, wrong pongs and missing ones end the
  * connection, news waits for half a second of quiet and then for about a second since the last, and is told before the folders' ETags need have moved.
  * One thread per connection; push_lock guards the list and what is to be told. */

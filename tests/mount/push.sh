@@ -105,7 +105,7 @@ watched "until there is a new one" push 60
 # --- it is not wanted, or there are no tokens ---
 emu "set?push_no_tokens=1"
 remount "$url"
-watched "an old server without tokens is given the password, where it goes anyway" push 20
+watched "a server without tokens is given the password, where it goes anyway" push 20
 emu "set?push_no_tokens=0"
 emu reset
 emu "set?push=1"
