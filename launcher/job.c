@@ -72,19 +72,28 @@ job_started(void *arg, pid_t pid)
 	weir_state_set(job->state, "started", json_real((double)weir_wall_ns() / 1e9));
 }
 
-/* A mode's own companion says itself when the job is ready. A detached job without one is, as soon as the engine says that it runs; one that ends before that
- * is known by its end. */
+/* In a child of the launcher. A job that ends before the engine says that it runs is known by its end, which ends this process too. */
+void
+weir_job_ready_when_running(struct weir_job *job)
+{
+	struct weir_job_id id = {.name = job->name, .pid = (pid_t)json_integer_value(json_object_get(job->state != NULL ? job->state->v : NULL, "pid"))};
+
+	if (job->ready_fd < 0)
+		return;
+	while (!job->engine->is_running(&id))
+		poll(NULL, 0, 50);
+	weir_job_ready(job);
+}
+
+/* A mode's own companion says itself when the job is ready. */
 static int
 job_companion(void *arg)
 {
 	struct weir_job *job = arg;
-	struct weir_job_id id = {.name = job->name, .pid = (pid_t)json_integer_value(json_object_get(job->state != NULL ? job->state->v : NULL, "pid"))};
 
 	if (job->mode != NULL && job->mode->companion != NULL)
 		return job->mode->companion(job);
-	while (!job->engine->is_running(&id))
-		poll(NULL, 0, 50);
-	weir_job_ready(job);
+	weir_job_ready_when_running(job);
 	return WEIR_COMPANION_GO_ON;
 }
 

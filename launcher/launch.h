@@ -195,6 +195,7 @@ enum weir_code weir_job_parse(struct weir_job *, struct weir_err *);
 void weir_job_env(struct weir_job *, const char *name, const char *value);	/* what is added later wins */
 void weir_job_port(struct weir_job *, const char *name, unsigned inside, unsigned outside);
 void weir_job_free(struct weir_job *);
+void weir_job_ready_when_running(struct weir_job *);	/* the same, once the engine says that it runs; blocks; nothing for one that is not detached */
 void weir_job_ready(struct weir_job *);	/* a detached job: whoever waits for its start waits no more */
 struct weir_job_step {
 	const char *status;	/* of the job's state while it acts; NULL: as before */

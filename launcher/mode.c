@@ -152,7 +152,7 @@ weir_mode_wait_api(struct weir_job *job, struct weir_deepaas *d, char **model)
 		}
 		if (!job->o->is_quiet && weir_now_ms() - said >= MODE_SAY_MS) {
 			said = weir_now_ms();
-			weir_job_say("waiting for the API of '%s': %lld s", job->name, (long long)(said - begin) / 1000);
+			weir_job_say("waiting for the API of '%s': %lld s (%s)", job->name, (long long)(said - begin) / 1000, weir_err_text(&err, r));
 		}
 		poll(NULL, 0, MODE_LOOK_MS);
 	}

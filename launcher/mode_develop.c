@@ -117,8 +117,8 @@ develop_companion(struct weir_job *job)
 
 	if (weir_mode_port(job, "ide") != 0)
 		develop_wait(job);
-	else if (job->ready_fd >= 0)
-		weir_job_ready(job);
+	else
+		weir_job_ready_when_running(job);
 	if (job->o->idle == NULL || weir_duration_parse(job->o->idle, &idle_ms) != 0)
 		weir_mode_watch_monitor(job);
 	weir_idle_wait(job, idle_ms);

@@ -197,8 +197,7 @@ train_keep_log(struct weir_job *job)
 static int
 train_companion(struct weir_job *job)
 {
-	if (job->ready_fd >= 0)
-		weir_job_ready(job);
+	weir_job_ready_when_running(job);
 	weir_mode_watch_monitor(job);
 }
 

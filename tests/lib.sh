@@ -136,6 +136,7 @@ stop_mount() {	# [MOUNTPOINT]: a clean umount with drain; its status
 
 # Process ids behind a mount, from weir itself.
 supervisor_pid() { json "$("$WEIR" status --json "${1:-$MNT}")" 'v["supervisor_pid"]'; }
+mounts_of() { findmnt -n -r -o TARGET,SOURCE | awk -v a="$1" -v b="rshare:$1" '$2 == a || $2 == b {print $1}'; }	# CONF: where its tree is mounted
 worker_pid() { json "$("$WEIR" status --json "${1:-$MNT}")" 'v["worker_pid"]'; }
 
 # json TEXT EXPRESSION: a Python expression over the parsed value v

@@ -12,7 +12,7 @@ PACKAGES_test="$PACKAGES_build ca-certificates curl git python3 perl sqlite3 att
 command -v npm > /dev/null || PACKAGES_test="$PACKAGES_test nodejs npm"
 PACKAGES_demo="$PACKAGES_build ca-certificates curl python3 python3-sklearn s3cmd util-linux procps"
 # charliecloud brings ch-run and ch-image; docker-registry is the registry that images are pulled from, on loopback.
-PACKAGES_container="podman runc conmon nftables busybox-static python3-sklearn charliecloud docker-registry apache2-utils"
+PACKAGES_container="podman runc conmon nftables iproute2 busybox-static python3-sklearn charliecloud docker-registry apache2-utils"
 PACKAGES_bench="$PACKAGES_build ca-certificates curl python3 rclone s3fs ceph-mon ceph-osd radosgw ceph-common util-linux procps"
 
 packages_missing() {	# PACKAGE… -> those that are not installed

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # weir run with engine charliecloud: a folder as image, and an image from a registry.
-# weir-test: timeout=240 slow=yes
+# weir-test: timeout=240 slow=yes net=own
 . "$(dirname "$0")/../lib.sh"
 [ -e /dev/fuse ] || skip_all "no /dev/fuse"
 [ "$(id -u)" = 0 ] || skip_all "not root"
@@ -26,7 +26,7 @@ printf 'PATH=/bin\nFROM_IMAGE=image\nBOTH=image\n' > "$I/ch/environment"
 run ch-run --help
 USER=x timeout 20 ch-run "$I" -- /bin/true 2> "$T/ch.log" || skip_all "charliecloud cannot run a container here: $(tail -n 1 "$T/ch.log")"
 job() { run "$WEIR" run -q -c "$CONF" --engine charliecloud --rootfs "$I" "$@"; }
-nothing_left() { is "$1" "$(ls "$XDG_RUNTIME_DIR"; findmnt -n -S "$CONF")" ""; }
+nothing_left() { is "$1" "$(ls "$XDG_RUNTIME_DIR"; mounts_of "$CONF")" ""; }
 echo seed > "$R/a/seed"
 job -- cat /storage/a/seed
 is "the job reads from /storage" "$out" seed

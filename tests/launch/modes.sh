@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # try, train and develop, whole, with a real podman and a small image that follows the platform's conventions (tests/launch/module): its own deep-start and
 # deepaas-cli, a model server with DEEPaaS's routes, a model trained on the UCI digits.
-# weir-test: timeout=600 slow=yes
+# weir-test: timeout=600 slow=yes net=own
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/podman.inc"
 [ -e /dev/fuse ] || skip_all "no /dev/fuse"
@@ -158,22 +158,22 @@ lost() { [ "$(field k1 status)" = lost ]; }
 if wait_for 20 lost; then pass "kill -9 of its launcher: the job is lost"; else fail "kill -9 of its launcher: the job is lost"; fi
 check "weir gc" "$WEIR" gc
 is "ends the container" "$($WEIR_PODMAN ps -aq)" ""
-is "and the mount" "$(ls "$XDG_RUNTIME_DIR"; findmnt -n -S "$CONF")" ""
+is "and the mount" "$(ls "$XDG_RUNTIME_DIR"; mounts_of "$CONF")" ""
 is "the job has failed" "$(field k1 status)" failed
 is "and its data is there" "$(cat "$R/results/kept")" kept
 check "a second gc finds nothing" "$WEIR" gc
 is "and says so" "$out" "nothing was left behind"
 check "a job" "$WEIR" train -c "$CONF" --detach --name k2 digits -- sh -c 'while :; do sleep 1; done'
-mount=$(findmnt -n -r -o TARGET -S "$CONF" | head -n 1)
+mount=$(mounts_of "$CONF" | head -n 1)
 kill -9 "$(supervisor_pid "$mount")" "$(worker_pid "$mount")"
 check "kill -9 of its mount: stop still ends it" "$WEIR" stop --grace 2s k2
 "$WEIR" gc > "$T/gc.out" 2>&1
-is "nothing is left after gc" "$($WEIR_PODMAN ps -aq; ls "$XDG_RUNTIME_DIR"; findmnt -n -S "$CONF")" ""
+is "nothing is left after gc" "$($WEIR_PODMAN ps -aq; ls "$XDG_RUNTIME_DIR"; mounts_of "$CONF")" ""
 check "a job" "$WEIR" train -c "$CONF" --detach --name k3 digits -- sh -c 'while :; do sleep 1; done'
 $WEIR_PODMAN kill --signal KILL k3 > /dev/null 2>&1
 over() { [ "$(field k3 status)" = failed ]; }
 if wait_for 30 over; then pass "kill -9 of the container: the job has failed"; else fail "kill -9 of the container: the job has failed"; fi
-is "and nothing is left" "$($WEIR_PODMAN ps -aq; ls "$XDG_RUNTIME_DIR"; findmnt -n -S "$CONF")" ""
+is "and nothing is left" "$($WEIR_PODMAN ps -aq; ls "$XDG_RUNTIME_DIR"; mounts_of "$CONF")" ""
 check "rm" "$WEIR" rm --all
 is "forgets them" "$("$WEIR" jobs)" ""
 done_testing

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Images from a registry: pulled with progress, and one sentence for each way in which they cannot be had.
-# weir-test: timeout=300 slow=yes
+# weir-test: timeout=300 slow=yes net=own
 . "$(dirname "$0")/../lib.sh"
 [ "$(id -u)" = 0 ] || skip_all "not root"
 . "$(dirname "$0")/podman.inc"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The mount under a running job is taken away and made anew: the job sees the new one, the same part of it, and no more rights than before.
-# weir-test: timeout=240 slow=yes
+# weir-test: timeout=240 slow=yes net=own
 . "$(dirname "$0")/../lib.sh"
 [ -e /dev/fuse ] || skip_all "no /dev/fuse"
 [ "$(id -u)" = 0 ] || skip_all "not root"

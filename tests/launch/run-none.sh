@@ -14,7 +14,7 @@ echo seed > "$R/a/seed"
 job() { run "$WEIR" run -c "$CONF" "$@"; }
 nothing_left() {	# PROMISE: no mount, no folder of one, nobody who serves
 	local left
-	left=$(ls "$XDG_RUNTIME_DIR"; findmnt -n -S "$CONF"; "$WEIR" status -c "$CONF" 2> /dev/null)
+	left=$(ls "$XDG_RUNTIME_DIR"; mounts_of "$CONF"; "$WEIR" status -c "$CONF" 2> /dev/null)
 	is "$1" "$left" ""
 }
 
@@ -117,7 +117,7 @@ first=$!
 wait_for 20 test -e "$T/first"
 job -- sh -c 'echo two > /storage/a/two'
 is "a second job beside it" "$rc" 0
-is "they share one mount" "$(findmnt -n -S "$CONF" | wc -l)" 1
+is "they share one mount" "$(mounts_of "$CONF" | wc -l)" 1
 touch "$T/go"
 wait $first
 is "the first goes on unharmed" $? 0
@@ -175,7 +175,7 @@ else
 	check "a job of somebody who is not root" $u "$WEIR" run -q -c "$T/nobody/w.conf" -- sh -c 'cat /storage/r/mine; id -u; exit 0'
 	is "sees its storage and is itself" "$out" "mine
 65534"
-	is "nothing is left of its mount" "$(ls "$T/nobody/run"; findmnt -n -S "$T/nobody/w.conf")" ""
+	is "nothing is left of its mount" "$(ls "$T/nobody/run"; mounts_of "$T/nobody/w.conf")" ""
 fi
 
 # --- no storage --------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ is "its status is 0" "$rc" 0
 job -- sh -c 'dd if=/dev/urandom of=/storage/b/model bs=100k count=20 2> /dev/null; md5sum < /storage/b/model; mkdir /storage/b/d; echo x > /storage/b/d/x; exit 9'
 is "its exit status is kept" "$rc" 9
 is "what it wrote is on the storage when it has ended" "$(md5sum < "$R/b/model") $(cat "$R/b/d/x")" "$out x"
-is "nothing is left of its mount" "$(ls "$XDG_RUNTIME_DIR"; findmnt -n -S "$CONF")" ""
+is "nothing is left of its mount" "$(ls "$XDG_RUNTIME_DIR"; mounts_of "$CONF")" ""
 is "nor of its container" "$(timeout 30 $WEIR_PODMAN ps -aq)" ""
 run bash -c "printf 'a b' | '$WEIR' run -c '$CONF' --image weir-test-image -- cat"
 is "standard input is passed on" "$out" "a b"
@@ -71,7 +71,7 @@ is "no such command: 127" "$rc" 127
 # --- signals and time --------------------------------------------------------------------------------------------------
 "$WEIR" run -q -c "$CONF" --image weir-test-image --name weir-test-signal -- sh -c 'trap "echo got > /storage/a/got; exit 43" TERM; touch /storage/a/ready; while :; do sleep 0.1; done' &
 pid=$!
-start_mount_seen() { [ -e "$(findmnt -n -r -o TARGET -S "$CONF" | head -n 1)/a/ready" ]; }
+start_mount_seen() { [ -e "$(mounts_of "$CONF" | head -n 1)/a/ready" ]; }
 if wait_for 60 start_mount_seen; then pass "a job starts"; else fail "a job starts"; fi
 kill -TERM $pid
 wait $pid
