@@ -2,20 +2,33 @@
 # Counts of scripts/test: points, not files. A test that ends before its plan, or without one, has failed.
 
 PASSED=0 FAILED=0 SKIPPED=0
-FAILURES=() SKIPS=() TIMES=()
+FAILURES=() SKIPS=() TIMES=() DETAILS=()
 
 result_pass() { PASSED=$((PASSED + 1)); step "ok    $1"; }
 
-result_show() {	# LOG: its end
+# What a log says of a failure: each point that failed with what it got, or else its end.
+result_why() {	# LOG LINES
 	[ -n "$1" ] && [ -s "$1" ] || return 0
-	sed 's/^/    | /' <(tail -n "${2:-25}" "$1" | cut -c -400)
+	if grep -q '^not ok\b' "$1"; then
+		awk '/^not ok/ {n = 12} /ERROR: AddressSanitizer|runtime error:/ {n = 16} /^ok/ {n = 0} n-- > 0' "$1" | head -n "$2"
+	else
+		tail -n "$2" "$1"
+	fi | cut -c -400 | sed 's/^/    | /'
+}
+
+result_show() {	# LABEL LOG LINES: now, and again at the end, where only the end of the output is kept
+	local why
+	why=$(result_why "$2" "$3")
+	[ -n "$why" ] || return 0
+	printf '%s\n' "$why"
+	DETAILS+=("  $1"$'\n'"$(head -n 25 <<< "$why")")
 }
 
 result_fail() {	# LABEL LOG
 	FAILED=$((FAILED + 1))
 	FAILURES+=("$1")
 	step "FAIL  $1"
-	result_show "$2"
+	result_show "$1" "$2" 25
 }
 
 result_skip() {	# LABEL REASON
@@ -29,7 +42,7 @@ result_counts() {	# LABEL PASSED FAILED SKIPPED SECONDS LOG
 	[ -z "$5" ] || TIMES+=("$5 $1")
 	if [ "$3" -gt 0 ]; then
 		step "FAIL  $1: $2 passed, $3 failed, $4 skipped${5:+, $5 s}"
-		result_show "$6" 40
+		result_show "$1" "$6" 40
 	else
 		step "ok    $1: $2 passed$([ "$4" -eq 0 ] || echo ", $4 skipped")${5:+, $5 s}"
 	fi
@@ -121,17 +134,25 @@ times() {	# where the minutes went
 	printf '%s\n' "${TIMES[@]}" | sort -rn | head -n 12 | sed 's/^\([0-9]*\) /\t\1\t/'
 }
 
+# The contract leaves out, for each storage, what that storage cannot do: a line a storage (the log names each point).
+skips_by_storage() {
+	awk -F ': ' '$1 != "contract/contract.sh" {print "  " $0; next}
+		{n[$2]++; why = $NF; if (!seen[$2, why]++) list[$2] = list[$2] (list[$2] == "" ? "" : ", ") why}
+		END {for (k in n) print "  contract/contract.sh: " k ": " n[k] " points: " list[k]}'
+}
+
 summary() {	# ends the run
 	local line
 	times
 	say ""
 	if [ ${#SKIPS[@]} -gt 0 ]; then
 		say "Skipped:"
-		for line in "${SKIPS[@]}"; do say "  $line"; done
+		printf '%s\n' "${SKIPS[@]}" | skips_by_storage
 	fi
 	if [ ${#FAILURES[@]} -gt 0 ]; then
 		say "Failed:"
 		for line in "${FAILURES[@]}"; do say "  $line"; done
+		printf '%s\n' "${DETAILS[@]}"
 	fi
 	if [ $PASSED -eq 0 ] && [ $FAILED -eq 0 ]; then
 		say "nothing was tested: that is a failure"

@@ -68,7 +68,7 @@ srv_answer(int fd, const char *request)
 	else
 		snprintf(body, sizeof(body), "%s", status < 500 ? srv_error : "away");
 	snprintf(all, sizeof(all), "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s", status, strlen(body), body);
-	CU_ASSERT(send(fd, all, strlen(all), MSG_NOSIGNAL) > 0);
+	(void)!send(fd, all, strlen(all), MSG_NOSIGNAL);	/* the asker may have gone, and the suite ended: no assertion here */
 }
 
 static void *
