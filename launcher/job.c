@@ -181,10 +181,17 @@ job_before_flush(struct weir_job *job)
 	return job->mode->before_flush(job);
 }
 
+static bool
+job_has_share(const struct weir_job *job)
+{
+	return job->has_share;
+}
+
 static const struct weir_job_step job_steps[] = {
     {"starting", weir_job_tell_check, job_has_storage, weir_storage_check, NULL},
     {"starting", NULL, NULL, job_pull, NULL},
     {"starting", weir_job_tell_take, job_has_storage, weir_storage_take, weir_storage_release},
+    {NULL, weir_job_tell_share, job_has_share, weir_share_open, NULL},
     {NULL, NULL, job_has_with_storage, job_with_storage, NULL},
     {"running", weir_job_tell_run, NULL, job_run_command, NULL},
     {NULL, NULL, job_has_before_flush, job_before_flush, NULL},

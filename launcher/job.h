@@ -34,6 +34,7 @@ struct weir_job_options {
 	const char *engine;		/* NULL: with an image or a rootfs the first one installed, else none */
 	const char *image, *rootfs, *workdir, *name, *cpus, *memory, *shm, *pids, *time, *gpus;
 	const char *storage;		/* PATH[:ro]; NULL: "/" */
+	const char *rshare;		/* yes, no; NULL: as the mode has it */
 	const char *const *env, *const *env_files, *const *ports;
 	size_t nenv, nenv_files, nports;
 	/* try */

@@ -35,6 +35,7 @@ struct weir_job {
 	char *path;		/* in the namespace, "/" … */
 	bool is_readonly;
 	bool has_storage;	/* a configuration, and a mode that wants it */
+	bool has_share;		/* and its rclone remote rshare: */
 	/* limits */
 	int64_t time_ms;	/* 0: no limit, as all below */
 	double cpus;
@@ -97,6 +98,9 @@ struct weir_engine {
 	unsigned (*caps_here)(void);	/* those that this host lets it have; NULL: all */
 	/* Can it do this job? No side effects. NOENT: the engine is not installed here. */
 	enum weir_code (*check)(const struct weir_job *, struct weir_err *);
+	/* Can the job reach a port of this host, and by which address of it (owned; NULL: not found out)? Both NULL: yes, by 127.0.0.1. */
+	enum weir_code (*reaches_host)(const struct weir_job *, struct weir_err *);
+	char *(*host_address)(const struct weir_job *);
 	/* Have the image here, with progress. 0, or the exit status after one sentence (no such tag, a login is needed, the disk is full). NULL: nothing to get. */
 	int (*pull)(struct weir_job *);
 	/* What it will do, for --dry-run: words of a command line. */
@@ -134,6 +138,11 @@ int weir_storage_check(struct weir_job *);	/* each: 0, or the exit status after 
 int weir_storage_take(struct weir_job *);
 int weir_storage_flush(struct weir_job *);
 void weir_storage_release(struct weir_job *);
+
+/* ---- share.c ---- */
+enum weir_code weir_share_parse(struct weir_job *, struct weir_err *);
+int weir_share_open(struct weir_job *);	/* 0, or the exit status after saying why */
+void weir_job_tell_share(const struct weir_job *, struct weir_buf *);
 
 /* ---- reattach.c ---- */
 dev_t weir_job_mount_dev(const struct weir_job *);	/* the device number of what is mounted at job->mountpoint; 0: nothing of weir's */

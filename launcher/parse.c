@@ -336,6 +336,8 @@ weir_job_parse(struct weir_job *job, struct weir_err *err)
 	if (r == WEIR_OK)
 		r = job->engine->check(job, err);
 	if (r == WEIR_OK)
+		r = weir_share_parse(job, err);
+	if (r == WEIR_OK)
 		r = parse_ports(job, err);
 	if (r == WEIR_OK && job->mode != NULL && job->mode->settle != NULL)
 		r = job->mode->settle(job, err);

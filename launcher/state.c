@@ -108,7 +108,7 @@ weir_state_status(struct weir_state *s, const char *status)
 static int
 state_lock(struct weir_state *s)
 {
-	WEIR_AUTO(weir_freep) char *path = weir_state_file(s, "lock");
+	WEIR_AUTO(weir_freep) char *path = weir_state_file(s, WEIR_STATE_LOCK);
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {

@@ -12,6 +12,7 @@
 #include "../src/util/err.h"
 
 /* Statuses, in the order of a job's life: "queued", "starting", "running"; then one of "complete", "failed", "stopped". */
+#define WEIR_STATE_LOCK "lock"
 #define WEIR_STATE_STOP "stop"	/* this file beside job.json: somebody wants the job to end. (Only the launcher writes job.json.) */
 
 struct weir_state {

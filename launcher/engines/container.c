@@ -130,6 +130,65 @@ container_ports(const struct weir_job *job, struct weir_words *w)
 	}
 }
 
+/* ---- the way from the job to this host ---- */
+
+/* The network that the user's own arguments choose, owned; NULL: none. */
+static char *
+container_network(const struct weir_container *c)
+{
+	struct weir_words w = {0};
+	char *network = NULL;
+
+	weir_words_split(&w, getenv(c->arguments));
+	for (size_t i = 0; i < w.n; i++) {
+		const char *eq = strchr(w.v[i], '=');
+		size_t len = eq != NULL ? (size_t)(eq - w.v[i]) : strlen(w.v[i]);
+		bool is_network = (len == 9 && strncmp(w.v[i], "--network", len) == 0) || (len == 5 && strncmp(w.v[i], "--net", len) == 0);
+
+		if (is_network && (eq != NULL || i + 1 < w.n)) {
+			free(network);
+			network = weir_xstrdup(eq != NULL ? eq + 1 : w.v[i + 1]);
+		}
+	}
+	weir_words_free(&w);
+	return network;
+}
+
+enum weir_code
+weir_container_reaches_host(const struct weir_container *c, struct weir_err *err)
+{
+	WEIR_AUTO(weir_freep) char *network = container_network(c);
+
+	if (network != NULL && strcmp(network, "host") == 0)
+		return WEIR_OK;
+	if (network != NULL)
+		return weir_err_set(err, WEIR_E_INVAL, "how a container on the network '%s' (%s) reaches this host is not known", network, c->arguments);
+	if (c->is_apart && geteuid() != 0)
+		return weir_err_set(err, WEIR_E_INVAL, "a container of %s without root has a network of its own and does not reach this host; %s='--network host' lets it", c->name,
+		    c->arguments);
+	return WEIR_OK;
+}
+
+char *
+weir_container_host_address(const struct weir_container *c)
+{
+	WEIR_AUTO(weir_freep) char *network = container_network(c);
+	struct weir_words w = {0};
+	char *address;
+
+	if (network != NULL)
+		return weir_xstrdup("127.0.0.1");
+	weir_container_program(c, &w);
+	weir_words_add(&w, "network");
+	weir_words_add(&w, "inspect");
+	weir_engine_option(&w, "--format", c->gateway);
+	weir_words_add(&w, c->network);
+	address = weir_engine_ask(&w);
+	if (address != NULL && address[0] == '\0')
+		free(WEIR_STEAL(address));
+	return address;
+}
+
 /* ---- GPUs: CDI, else the engine's own way, else device files and the driver's libraries ---- */
 
 static bool

@@ -13,6 +13,8 @@ static const struct weir_container docker = {
     .name = "docker",
     .variable = "WEIR_DOCKER",
     .arguments = "WEIR_DOCKER_ARGS",
+    .network = "bridge",
+    .gateway = "{{(index .IPAM.Config 0).Gateway}}",
 };
 
 /* The client alone is often installed where no daemon is. Only where nobody said where it is, and none of its usual places is there, is that certain. */
@@ -35,6 +37,20 @@ docker_check(const struct weir_job *job, struct weir_err *err)
 	if (r == WEIR_OK && !docker_has_daemon())
 		return weir_err_set(err, WEIR_E_NOENT, "engine 'docker': no daemon runs here (there is no /var/run/docker.sock)");
 	return r;
+}
+
+static enum weir_code
+docker_reaches_host(const struct weir_job *job, struct weir_err *err)
+{
+	(void)job;
+	return weir_container_reaches_host(&docker, err);
+}
+
+static char *
+docker_host_address(const struct weir_job *job)
+{
+	(void)job;
+	return weir_container_host_address(&docker);
 }
 
 static int
@@ -106,6 +122,8 @@ const struct weir_engine weir_engine_docker = {
     .name = "docker",
     .caps = WEIR_ENGINE_IMAGE | WEIR_ENGINE_CPUS | WEIR_ENGINE_MEMORY | WEIR_ENGINE_SHM | WEIR_ENGINE_PIDS | WEIR_ENGINE_NETWORK | WEIR_ENGINE_GPU,
     .check = docker_check,
+    .reaches_host = docker_reaches_host,
+    .host_address = docker_host_address,
     .pull = docker_pull,
     .words = docker_words,
     .become = docker_become,

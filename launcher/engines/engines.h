@@ -65,7 +65,12 @@ struct weir_container {
 	const char *arguments;		/* further options of run */
 	bool has_cdi;			/* --device nvidia.com/gpu=0 */
 	bool has_rootfs;
+	bool is_apart;			/* without root, its containers do not reach this host */
+	const char *network;		/* that containers are in by default, and */
+	const char *gateway;		/* the template that tells this host's address there */
 };
+enum weir_code weir_container_reaches_host(const struct weir_container *, struct weir_err *);
+char *weir_container_host_address(const struct weir_container *);
 enum weir_code weir_container_check(const struct weir_container *, const struct weir_job *, struct weir_err *);
 int weir_container_pull(const struct weir_container *, struct weir_job *, const char *const *exists, const char *login);
 void weir_container_words(const struct weir_container *, const struct weir_job *, const char *env_file, struct weir_words *);

@@ -11,6 +11,9 @@ static const struct weir_container podman = {
     .name = "podman",
     .variable = "WEIR_PODMAN",
     .arguments = "WEIR_PODMAN_ARGS",
+    .is_apart = true,
+    .network = "podman",
+    .gateway = "{{(index .Subnets 0).Gateway}}",
     .has_cdi = true,
     .has_rootfs = true,
 };
@@ -19,6 +22,20 @@ static enum weir_code
 podman_check(const struct weir_job *job, struct weir_err *err)
 {
 	return weir_container_check(&podman, job, err);
+}
+
+static enum weir_code
+podman_reaches_host(const struct weir_job *job, struct weir_err *err)
+{
+	(void)job;
+	return weir_container_reaches_host(&podman, err);
+}
+
+static char *
+podman_host_address(const struct weir_job *job)
+{
+	(void)job;
+	return weir_container_host_address(&podman);
 }
 
 static int
@@ -85,6 +102,8 @@ const struct weir_engine weir_engine_podman = {
     .name = "podman",
     .caps = WEIR_ENGINE_IMAGE | WEIR_ENGINE_ROOTFS | WEIR_ENGINE_CPUS | WEIR_ENGINE_MEMORY | WEIR_ENGINE_SHM | WEIR_ENGINE_PIDS | WEIR_ENGINE_NETWORK | WEIR_ENGINE_GPU,
     .check = podman_check,
+    .reaches_host = podman_reaches_host,
+    .host_address = podman_host_address,
     .pull = podman_pull,
     .words = podman_words,
     .become = podman_become,

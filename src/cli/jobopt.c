@@ -60,6 +60,7 @@ jobopt_fill(const struct weir_jobopt *o, struct weir_job_options *job)
 	job->time = o->time;
 	job->gpus = o->gpus;
 	job->storage = o->storage;
+	job->rshare = o->rshare;
 	job->env = o->env.v;
 	job->nenv = o->env.n;
 	job->env_files = o->env_files.v;

@@ -7,7 +7,7 @@
 #include "../../launcher/job.h"
 
 struct weir_jobopt {
-	const char *conf, *engine, *image, *rootfs, *storage, *workdir, *name, *cpus, *memory, *shm, *pids, *time, *gpus;
+	const char *conf, *engine, *image, *rootfs, *storage, *rshare, *workdir, *name, *cpus, *memory, *shm, *pids, *time, *gpus;
 	struct weir_opt_list env, env_files, ports;
 	bool is_detached, is_dry_run, is_json, is_quiet, is_without_storage;
 	/* of one mode or another */
@@ -21,7 +21,8 @@ struct weir_jobopt {
     WEIR_OPT_CONF(struct weir_jobopt), \
     {"engine", 0, WEIR_OPT_TEXT, WEIR_JOBOPT_AT(engine), "ENGINE", "how to run it (default: with an image the first one installed, else none)"}
 #define WEIR_JOBOPT_STORAGE \
-    {"storage", 0, WEIR_OPT_TEXT, WEIR_JOBOPT_AT(storage), "PATH[:ro]", "part of the namespace that stands at /storage (default: / )"}
+    {"storage", 0, WEIR_OPT_TEXT, WEIR_JOBOPT_AT(storage), "PATH[:ro]", "part of the namespace that stands at /storage (default: / )"}, \
+    {"rshare", 0, WEIR_OPT_TEXT, WEIR_JOBOPT_AT(rshare), "yes|no", "give the job that part as the rclone remote rshare: too (default: yes but for run)"}
 #define WEIR_JOBOPT_JOB \
     {"env", 0, WEIR_OPT_LIST, WEIR_JOBOPT_AT(env), "NAME[=VALUE]", "a variable of the job's environment; again for more"}, \
     {"env-file", 0, WEIR_OPT_LIST, WEIR_JOBOPT_AT(env_files), "FILE", "variables, one NAME=VALUE a line"}, \

@@ -14,13 +14,14 @@
 
 struct share_options {
 	const char *conf, *listen, *lease;
-	bool is_readonly, is_json, is_list;
+	bool is_readonly, is_json, is_list, is_freebind;
 };
 
 static const struct weir_opt share_opts[] = {
     WEIR_OPT_CONF(struct share_options),
     {"readonly", 'r', WEIR_OPT_FLAG, offsetof(struct share_options, is_readonly), NULL, "nothing can be changed through it"},
     {"listen", 'l', WEIR_OPT_TEXT, offsetof(struct share_options, listen), "ADDRESS[:PORT]", "address of this host to listen on (default: 127.0.0.1, a free port)"},
+    {"freebind", 0, WEIR_OPT_FLAG, offsetof(struct share_options, is_freebind), NULL, "the address may be one that this host gets later"},
     {"lease", 0, WEIR_OPT_TEXT, offsetof(struct share_options, lease), "FILE", "it ends when nobody holds a flock(2) on FILE any more"},
     {"list", 0, WEIR_OPT_FLAG, offsetof(struct share_options, is_list), NULL, "list the shares there are, without their tokens"},
     WEIR_OPT_JSON(struct share_options),
@@ -84,7 +85,7 @@ share_make(const struct weir_target *t, const struct share_options *o)
 	WEIR_AUTO(weir_secret_freep) char *obscured = NULL;
 	struct weir_err err = {0};
 	json_t *answer = NULL;
-	enum weir_code r = weir_target_call(t, json_pack("{s:s, s:s, s:b, s:s, s:s}", "verb", "share", "path", t->path, "readonly", (int)o->is_readonly, "listen",
+	enum weir_code r = weir_target_call(t, json_pack("{s:s, s:s, s:b, s:b, s:s, s:s}", "verb", "share", "path", t->path, "readonly", (int)o->is_readonly, "freebind", (int)o->is_freebind, "listen",
 	    o->listen != NULL ? o->listen : "", "lease", lease != NULL ? lease : ""), NULL, NULL, &answer, &err);
 	int status = WEIR_EXIT_OK;
 

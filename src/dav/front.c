@@ -77,7 +77,7 @@ address_tell(int fd, char out[80], struct weir_err *err)
 }
 
 static enum weir_code
-address_listen(const char *text, int *out, struct weir_err *err)
+address_listen(const char *text, bool is_free, int *out, struct weir_err *err)
 {
 	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *a = NULL;
 	WEIR_AUTO(weir_freep) char *host = NULL;
@@ -93,7 +93,8 @@ address_listen(const char *text, int *out, struct weir_err *err)
 	if (address_is_wild(a->ai_addr))
 		r = weir_err_set(err, WEIR_E_INVAL, "'%s' would let everybody in who reaches this host: name one address", text);
 	else if ((fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0 ||
-	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 || bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, FRONT_BACKLOG) != 0)
+	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 || (is_free && setsockopt(fd, SOL_IP, IP_FREEBIND, &one, sizeof(one)) != 0) ||
+	    bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, FRONT_BACKLOG) != 0)
 		r = weir_err_errno(err, errno, "listen on '%s'", text);
 	freeaddrinfo(a);
 	if (r == WEIR_OK) {
@@ -212,11 +213,11 @@ slot_reserve(struct weir_front *front)
 }
 
 static enum weir_code
-share_open(struct weir_front *front, struct front_slot *slot, unsigned index, const char *listen_on, struct weir_err *err)
+share_open(struct weir_front *front, struct front_slot *slot, unsigned index, const char *listen_on, bool is_free, struct weir_err *err)
 {
 	WEIR_AUTO(weir_closep) int fd = -1;
 	struct front_share *s;
-	enum weir_code r = address_listen(listen_on, &fd, err);
+	enum weir_code r = address_listen(listen_on, is_free, &fd, err);
 
 	if (r == WEIR_OK)
 		r = address_tell(fd, slot->address, err);
@@ -339,7 +340,7 @@ front_share_verb(void *arg, json_t *request, json_t *answer, struct weir_err *er
 	snprintf(slot->lease, sizeof(slot->lease), "%s", lease);
 	weir_random_hex(slot->id, sizeof(slot->id) - 1);
 	weir_random_hex(slot->token, sizeof(slot->token) - 1);
-	r = share_open(front, slot, (unsigned)index, listen_on != NULL && listen_on[0] != '\0' ? listen_on : "127.0.0.1", err);
+	r = share_open(front, slot, (unsigned)index, listen_on != NULL && listen_on[0] != '\0' ? listen_on : "127.0.0.1", json_is_true(json_object_get(request, "freebind")), err);
 	if (r) {
 		atomic_store(&slot->state, FRONT_FREE);
 		return r;

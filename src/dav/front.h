@@ -45,8 +45,8 @@ enum weir_code weir_front_start(const struct weir_front_options *, struct weir_f
 void weir_front_stop(struct weir_front *);
 
 /* Requests of the control socket; arg is the struct weir_front.
- *	share {path, readonly, listen, lease} -> id, address, url, user, token, path, readonly
- *		listen: "ADDRESS:PORT" of this host, "[ADDRESS]:PORT"; without port or with port 0 a free one. Default 127.0.0.1. Never the wildcard.
+ *	share {path, readonly, listen, freebind, lease} -> id, address, url, user, token, path, readonly
+ *		listen: "ADDRESS:PORT" of this host, "[ADDRESS]:PORT"; without port or with port 0 a free one. Default 127.0.0.1. Never the wildcard. freebind: it need not be there yet.
  *		lease: a file; the share ends when nobody holds a flock(2) on it, or it is gone. Without: it lives until unshare or the end of the mount.
  *	unshare {id} -> nothing; NOENT: there is none
  *	shares -> shares: a list of them, without tokens */
