@@ -504,6 +504,40 @@ weir_child_weir(struct weir_job *job, const char *const *args, char **out)
 	return c.status;
 }
 
+int
+weir_child_weir_told(struct weir_job *job, const char *const *args)
+{
+	WEIR_AUTO(weir_freep) char *text = NULL;
+	int status = weir_child_weir(job, args, &text);
+
+	if (text != NULL && text[0] != '\0' && (job->o == NULL || !job->o->is_quiet))
+		fputs(text, stderr);
+	return status;
+}
+
+void
+weir_child_weir_beside(const char *const *args)
+{
+	pid_t pid, parent = getpid();
+	struct weir_words words = {0};
+	struct weir_err err = {0};
+
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0)
+		weir_job_say("fork: %s", strerror(errno));
+	if (pid != 0)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent)
+		_exit(1);
+	weir_words_add(&words, "weir");
+	for (size_t i = 0; args[i] != NULL; i++)
+		weir_words_add(&words, args[i]);
+	dup2(STDERR_FILENO, STDOUT_FILENO);
+	_exit(child_exec_weir(words.v, &err));
+}
+
 static int child_say_fd = -1;
 
 void

@@ -25,6 +25,37 @@
 /* ---- the steps ---- */
 
 static bool
+job_is_staged(const struct weir_job *job)
+{
+	return job->has_storage && job->is_staged;
+}
+
+static bool
+job_is_mounted(const struct weir_job *job)
+{
+	return job->has_storage && !job->is_staged;
+}
+
+static bool
+job_has_datasets(const struct weir_job *job)
+{
+	return job->o->ndatasets > 0;
+}
+
+/* Into the mount; where there is none, into the storage before it is copied in. */
+static bool
+job_stages_datasets(const struct weir_job *job)
+{
+	return job_has_datasets(job) && job->is_staged;
+}
+
+static bool
+job_mounts_datasets(const struct weir_job *job)
+{
+	return job_has_datasets(job) && !job->is_staged;
+}
+
+static bool
 job_has_storage(const struct weir_job *job)
 {
 	return job->has_storage;
@@ -142,7 +173,7 @@ job_run_command(struct weir_job *job)
 	};
 	int r;
 
-	if (job->has_storage) {
+	if (job_is_mounted(job)) {
 		job->mount_dev = weir_job_mount_dev(job);
 		c.remounted = job_remounted;
 	}
@@ -190,13 +221,17 @@ job_has_share(const struct weir_job *job)
 static const struct weir_job_step job_steps[] = {
     {"starting", weir_job_tell_check, job_has_storage, weir_storage_check, NULL},
     {"starting", NULL, NULL, job_pull, NULL},
-    {"starting", weir_job_tell_take, job_has_storage, weir_storage_take, weir_storage_release},
+    {"starting", weir_job_tell_datasets, job_stages_datasets, weir_datasets_fetch, NULL},
+    {"starting", weir_job_tell_staged_in, job_is_staged, weir_staged_in, weir_staged_release},
+    {"starting", weir_job_tell_take, job_is_mounted, weir_storage_take, weir_storage_release},
+    {NULL, weir_job_tell_datasets, job_mounts_datasets, weir_datasets_fetch, NULL},
     {NULL, weir_job_tell_share, job_has_share, weir_share_open, NULL},
     {NULL, NULL, job_has_with_storage, job_with_storage, NULL},
     {"running", weir_job_tell_run, NULL, job_run_command, NULL},
     {NULL, NULL, job_has_before_flush, job_before_flush, NULL},
-    {NULL, weir_job_tell_flush, job_has_storage, weir_storage_flush, NULL},
-    {NULL, weir_job_tell_release, job_has_storage, NULL, NULL},
+    {NULL, weir_job_tell_staged_out, job_is_staged, weir_staged_out, NULL},
+    {NULL, weir_job_tell_flush, job_is_mounted, weir_storage_flush, NULL},
+    {NULL, weir_job_tell_release, job_is_mounted, NULL, NULL},
 };
 
 static bool

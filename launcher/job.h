@@ -34,6 +34,10 @@ struct weir_job_options {
 	const char *engine;		/* NULL: with an image or a rootfs the first one installed, else none */
 	const char *image, *rootfs, *workdir, *name, *cpus, *memory, *shm, *pids, *time, *gpus;
 	const char *storage;		/* PATH[:ro]; NULL: "/" */
+	const char *storage_mode;	/* mount, stage; NULL: stage if paths are named for it, else mount */
+	const char *const *stage, *const *datasets;
+	size_t nstage, ndatasets;
+	bool is_forced;			/* fetch data sets anew */
 	const char *rshare;		/* yes, no; NULL: as the mode has it */
 	const char *const *env, *const *env_files, *const *ports;
 	size_t nenv, nenv_files, nports;
@@ -43,7 +47,7 @@ struct weir_job_options {
 	/* try, train */
 	const char *output;
 	/* train */
-	const char *data;
+	const char *data, *order;
 	const char *const *args;
 	size_t nargs;
 	/* develop */

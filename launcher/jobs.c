@@ -334,6 +334,8 @@ weir_jobs_remove(const char *name, bool is_forced)
 		weir_job_say("job '%s' is running; 'weir stop %s' ends it", name, name);
 	else if (s != NULL && !weir_state_is_over(s) && weir_sweep_job(s, 5000, NULL) != 0)
 		weir_job_say("job '%s' is not removed", name);
+	else if (s != NULL && weir_staged_is_left(s))
+		weir_job_say("what job '%s' changed was not sent, and is kept in '%s'; 'weir gc' sends it, and then it can be removed", name, weir_state_text(s, "staged"));
 	else if (s != NULL && weir_state_remove(s, &err) != WEIR_OK)
 		weir_job_say("%s", weir_err_text(&err, WEIR_E_IO));
 	else

@@ -35,6 +35,8 @@ struct weir_job {
 	char *path;		/* in the namespace, "/" … */
 	bool is_readonly;
 	bool has_storage;	/* a configuration, and a mode that wants it */
+	bool is_staged;		/* copied in and out in place of mounted */
+	struct weir_words staged;	/* PATH, PATH:ro, PATH:out of the namespace */
 	bool has_share;		/* and its rclone remote rshare: */
 	/* limits */
 	int64_t time_ms;	/* 0: no limit, as all below */
@@ -144,6 +146,27 @@ enum weir_code weir_share_parse(struct weir_job *, struct weir_err *);
 int weir_share_open(struct weir_job *);	/* 0, or the exit status after saying why */
 void weir_job_tell_share(const struct weir_job *, struct weir_buf *);
 
+/* ---- staged.c ---- */
+enum weir_code weir_staged_parse(struct weir_job *, struct weir_err *);
+void weir_staged_add(struct weir_job *, const char *inside, const char *suffix);	/* unless it is named already */
+enum weir_code weir_staged_settle(struct weir_job *, struct weir_err *);		/* once the mode has added its own */
+int weir_staged_in(struct weir_job *);		/* each: 0, or the exit status after saying why */
+int weir_staged_out(struct weir_job *);
+void weir_staged_release(struct weir_job *);
+void weir_job_tell_staged_in(const struct weir_job *, struct weir_buf *);
+void weir_job_tell_staged_out(const struct weir_job *, struct weir_buf *);
+struct weir_state;
+bool weir_staged_is_left(const struct weir_state *);	/* has the job a folder still? */
+int weir_staged_sweep(const struct weir_state *);	/* its launcher is gone: send, and remove the folder. 0, or 1 after saying why */
+
+/* ---- datasets.c ---- */
+/* Their folder as the job sees it. */
+#define WEIR_DATASETS_PATH WEIR_JOB_STORAGE_PATH "/ai4os-storage/datasets"
+enum weir_code weir_datasets_parse(struct weir_job *, struct weir_err *);
+char *weir_datasets_inside(const struct weir_job *, size_t i);	/* of the i-th, as the job sees it. Owned */
+int weir_datasets_fetch(struct weir_job *);			/* 0, or the exit status after saying why */
+void weir_job_tell_datasets(const struct weir_job *, struct weir_buf *);
+
 /* ---- reattach.c ---- */
 dev_t weir_job_mount_dev(const struct weir_job *);	/* the device number of what is mounted at job->mountpoint; 0: nothing of weir's */
 /* The mount at job->mountpoint is another one, of this number, than when the job started: show it at the job's /storage, in the same part and as writable as before.
@@ -188,6 +211,10 @@ int weir_child_run(struct weir_child *);
 int weir_child_pending(void);
 /* Run this weir with these arguments. Its exit status; *out (may be NULL): its standard output, owned. */
 int weir_child_weir(struct weir_job *, const char *const *args, char **out);
+/* The same, its standard output on standard error (nowhere with -q): standard output is the job's. */
+int weir_child_weir_told(struct weir_job *, const char *const *args);
+/* The same beside this process, which does not wait for it and ends it with itself. For companions. */
+void weir_child_weir_beside(const char *const *args);
 
 /* "weir: SENTENCE" on standard error, and to whoever waits for a detached job to start. */
 void weir_job_say(const char *fmt, ...) WEIR_PRINTF(1, 2);

@@ -107,6 +107,24 @@ train_command(struct weir_job *job, const struct train *t, struct weir_err *err)
 	return train_fill_all(job, t, err);
 }
 
+/* One data set is the data when no other is named. */
+static enum weir_code
+train_needs(struct weir_job *job, struct train *t, struct weir_err *err)
+{
+	if (t->data[0] == '\0' && job->o->ndatasets == 1) {
+		WEIR_AUTO(weir_freep) char *inside = weir_datasets_inside(job, 0);
+
+		snprintf(t->data, sizeof(t->data), "%s", inside);
+	}
+	if (job->o->order != NULL && (t->data[0] == '\0' || job->is_staged))
+		return weir_err_set(err, WEIR_E_INVAL, job->is_staged ? "--order needs a mount, and --storage-mode is stage" : "--order lists files below --data, and there is none");
+	if (job->is_staged && t->data[0] != '\0')
+		weir_staged_add(job, t->data, ":ro");
+	if (job->is_staged && t->output[0] != '\0')
+		weir_staged_add(job, t->output, ":out");
+	return WEIR_OK;
+}
+
 static enum weir_code
 train_prepare(struct weir_job *job, struct weir_err *err)
 {
@@ -119,6 +137,8 @@ train_prepare(struct weir_job *job, struct weir_err *err)
 		r = train_path(job, "--data", job->o->data, t->data, err);
 	if (r == WEIR_OK)
 		r = train_path(job, "--output", job->o->output, t->output, err);
+	if (r == WEIR_OK)
+		r = train_needs(job, t, err);
 	if (r == WEIR_OK)
 		r = train_command(job, t, err);
 	if (r)
@@ -194,9 +214,22 @@ train_keep_log(struct weir_job *job)
 	return 0;
 }
 
+/* Beside the job, ended with it. What it could not fetch the job fetches itself when it reads. */
+static void
+train_prefetch(const struct weir_job *job)
+{
+	const struct train *t = job->mode_data;
+	WEIR_AUTO(weir_freep) char *data = train_here(job, t->data);
+	const char *const args[] = {"prefetch", "--quiet", "--order", job->o->order, data, NULL};
+
+	if (job->o->order != NULL)
+		weir_child_weir_beside(args);
+}
+
 static int
 train_companion(struct weir_job *job)
 {
+	train_prefetch(job);
 	weir_job_ready_when_running(job);
 	weir_mode_watch_monitor(job);
 }

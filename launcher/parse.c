@@ -324,9 +324,15 @@ weir_job_parse(struct weir_job *job, struct weir_err *err)
 	weir_job_env(job, WEIR_JOB_VARIABLE, job->name);
 	r = parse_storage(job, err);
 	if (r == WEIR_OK)
+		r = weir_staged_parse(job, err);
+	if (r == WEIR_OK)
+		r = weir_datasets_parse(job, err);
+	if (r == WEIR_OK)
 		r = parse_limits(job, err);
 	if (r == WEIR_OK && job->mode != NULL)
 		r = job->mode->prepare(job, err);
+	if (r == WEIR_OK)
+		r = weir_staged_settle(job, err);
 	if (r == WEIR_OK)
 		r = parse_engine(job, err);
 	if (r == WEIR_OK)
@@ -351,6 +357,7 @@ weir_job_free(struct weir_job *job)
 {
 	weir_words_free(&job->env);
 	weir_words_free(&job->hidden);
+	weir_words_free(&job->staged);
 	weir_words_free(&job->command);
 	weir_gpus_free(&job->gpus);
 	weir_state_free(job->state);

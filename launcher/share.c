@@ -31,9 +31,11 @@ weir_share_parse(struct weir_job *job, struct weir_err *err)
 		return weir_err_set(err, WEIR_E_INVAL, "--rshare '%s': wants yes or no", text);
 	if (text != NULL && text[0] == 'y' && !job->has_storage)
 		return weir_err_set(err, WEIR_E_INVAL, "--rshare yes needs storage");
+	if (text != NULL && text[0] == 'y' && job->is_staged)
+		return weir_err_set(err, WEIR_E_INVAL, "--rshare yes needs a mount, and --storage-mode is stage");
 	if (text != NULL && text[0] == 'y' && share_is_given(job))
 		return weir_err_set(err, WEIR_E_INVAL, "--rshare yes, and " SHARE_TYPE " is given to the job already");
-	job->has_share = job->has_storage && !share_is_given(job) && (text != NULL ? text[0] == 'y' : job->mode != NULL);
+	job->has_share = job->has_storage && !share_is_given(job) && (text != NULL ? text[0] == 'y' : job->mode != NULL) && !job->is_staged;
 	if (!job->has_share || job->engine->reaches_host == NULL)
 		return WEIR_OK;
 	job->has_share = job->engine->reaches_host(job, err) == WEIR_OK;

@@ -159,6 +159,19 @@ weir_sweep_mounts(json_t *done)
 	weir_mounts_free(&mounts);
 }
 
+/* ---- folders of staged jobs ---- */
+
+static int
+sweep_staged(const struct weir_state *s, json_t *done)
+{
+	WEIR_AUTO(weir_freep) char *folder = weir_xstrdup(weir_state_text(s, "staged"));
+
+	if (weir_staged_sweep(s) != 0)
+		return 1;
+	sweep_tell(done, "job '%s': what it had changed in '%s' is sent", s->name, folder);
+	return 0;
+}
+
 /* ---- all ---- */
 
 void
@@ -193,12 +206,14 @@ weir_jobs_gc(bool is_json)
 		weir_job_say("%s", weir_err_text(&err, WEIR_E_IO));
 		status = 1;
 	}
+	weir_child_setup();
 	for (i = 0; i < n; i++) {
 		if (!v[i]->is_live && !weir_state_is_over(v[i]))
 			status |= weir_sweep_job(v[i], 5000, done);
+		if (!v[i]->is_live && weir_staged_is_left(v[i]))
+			status |= sweep_staged(v[i], done);
 	}
 	weir_state_list_free(v, n);
-	weir_child_setup();
 	weir_sweep_gpus(done);
 	weir_sweep_mounts(done);
 	if (is_json) {

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -282,18 +281,10 @@ weir_git_files(const char *dir, struct weir_buf *out, struct weir_err *err)
 	return r == WEIR_OK && status != 0 ? weir_err_set(err, WEIR_E_PROTO, "the repository is empty") : r;
 }
 
-static int
-git_unlink(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-	(void)st;
-	(void)ftw;
-	return type == FTW_DP || type == FTW_D || type == FTW_DNR ? rmdir(path) : unlink(path);
-}
-
 void
 weir_git_remove(char *dir)
 {
 	if (dir != NULL)
-		nftw(dir, git_unlink, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+		weir_remove_tree(dir);
 	free(dir);
 }

@@ -61,6 +61,13 @@ jobopt_fill(const struct weir_jobopt *o, struct weir_job_options *job)
 	job->gpus = o->gpus;
 	job->storage = o->storage;
 	job->rshare = o->rshare;
+	job->storage_mode = o->storage_mode;
+	job->stage = o->stage.v;
+	job->nstage = o->stage.n;
+	job->datasets = o->datasets.v;
+	job->ndatasets = o->datasets.n;
+	job->is_forced = o->is_forced;
+	job->order = o->order;
 	job->env = o->env.v;
 	job->nenv = o->env.n;
 	job->env_files = o->env_files.v;
@@ -89,6 +96,8 @@ jobopt_free(struct weir_jobopt *o)
 	free(o->env.v);
 	free(o->env_files.v);
 	free(o->ports.v);
+	free(o->stage.v);
+	free(o->datasets.v);
 	free(o->inputs.v);
 	free(o->args.v);
 }

@@ -7,11 +7,11 @@
 #include "../../launcher/job.h"
 
 struct weir_jobopt {
-	const char *conf, *engine, *image, *rootfs, *storage, *rshare, *workdir, *name, *cpus, *memory, *shm, *pids, *time, *gpus;
-	struct weir_opt_list env, env_files, ports;
-	bool is_detached, is_dry_run, is_json, is_quiet, is_without_storage;
+	const char *conf, *engine, *image, *rootfs, *storage, *storage_mode, *rshare, *workdir, *name, *cpus, *memory, *shm, *pids, *time, *gpus;
+	struct weir_opt_list env, env_files, ports, stage, datasets;
+	bool is_forced, is_detached, is_dry_run, is_json, is_quiet, is_without_storage;
 	/* of one mode or another */
-	const char *catalogue, *output, *data, *ide, *idle;
+	const char *catalogue, *output, *data, *order, *ide, *idle;
 	struct weir_opt_list inputs, args;
 };
 #define WEIR_JOBOPT_AT(field) offsetof(struct weir_jobopt, field)
@@ -22,7 +22,11 @@ struct weir_jobopt {
     {"engine", 0, WEIR_OPT_TEXT, WEIR_JOBOPT_AT(engine), "ENGINE", "how to run it (default: with an image the first one installed, else none)"}
 #define WEIR_JOBOPT_STORAGE \
     {"storage", 0, WEIR_OPT_TEXT, WEIR_JOBOPT_AT(storage), "PATH[:ro]", "part of the namespace that stands at /storage (default: / )"}, \
-    {"rshare", 0, WEIR_OPT_TEXT, WEIR_JOBOPT_AT(rshare), "yes|no", "give the job that part as the rclone remote rshare: too (default: yes but for run)"}
+    {"rshare", 0, WEIR_OPT_TEXT, WEIR_JOBOPT_AT(rshare), "yes|no", "give the job that part as the rclone remote rshare: too (default: yes but for run)"}, \
+    {"storage-mode", 0, WEIR_OPT_TEXT, WEIR_JOBOPT_AT(storage_mode), "mount|stage", "stage: without a mount, by copying paths in before and changes back after"}, \
+    {"stage", 0, WEIR_OPT_LIST, WEIR_JOBOPT_AT(stage), "PATH[:ro|:out]", "a path that is copied in (:ro only in, :out only back); again for more"}, \
+    {"dataset", 0, WEIR_OPT_LIST, WEIR_JOBOPT_AT(datasets), "DOI|URL", "a data set to be in /storage/ai4os-storage/datasets first; again for more"}, \
+    {"force", 0, WEIR_OPT_FLAG, WEIR_JOBOPT_AT(is_forced), NULL, "with --dataset: fetch it again"}
 #define WEIR_JOBOPT_JOB \
     {"env", 0, WEIR_OPT_LIST, WEIR_JOBOPT_AT(env), "NAME[=VALUE]", "a variable of the job's environment; again for more"}, \
     {"env-file", 0, WEIR_OPT_LIST, WEIR_JOBOPT_AT(env_files), "FILE", "variables, one NAME=VALUE a line"}, \

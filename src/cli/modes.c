@@ -25,6 +25,7 @@ static const struct weir_opt train_opts[] = {
     MODES_MODULE,
     WEIR_JOBOPT_STORAGE,
     {"data", 0, WEIR_OPT_TEXT, WEIR_JOBOPT_AT(data), "PATH", "the data, in the namespace: {data} in the command and in --arg"},
+    {"order", 0, WEIR_OPT_TEXT, WEIR_JOBOPT_AT(order), "FILE", "a list of files below the data, one a line: they are fetched in this order beside the job"},
     {"output", 'o', WEIR_OPT_TEXT, WEIR_JOBOPT_AT(output), "PATH", "a folder for what comes out, in the namespace: {output}; log and metrics are kept there"},
     {"arg", 0, WEIR_OPT_LIST, WEIR_JOBOPT_AT(args), "NAME=VALUE", "an argument of the module's training; again for more"},
     {"workdir", 0, WEIR_OPT_TEXT, WEIR_JOBOPT_AT(workdir), "FOLDER", "current directory of the job; a relative one is a folder of this host, shown to the container"},

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -276,6 +277,20 @@ weir_mkdirs(const char *path, mode_t mode)
 		*s = '/';
 	}
 	return util_mkdir_one(p, mode);
+}
+
+static int
+util_unlink(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)ftw;
+	return type == FTW_DP || type == FTW_D || type == FTW_DNR ? rmdir(path) : unlink(path);
+}
+
+int
+weir_remove_tree(const char *path)
+{
+	return nftw(path, util_unlink, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
 void

@@ -35,6 +35,7 @@ int weir_write_file(const char *path, const void *data, size_t len);
 /* Whole small file into *out (terminated), at most max bytes (else EFBIG). 0 or -1 and errno. */
 int weir_read_file(const char *path, size_t max, char **out, size_t *len);
 int weir_mkdirs(const char *path, mode_t mode);	/* mkdir -p; 0 or -1 and errno */
+int weir_remove_tree(const char *path);		/* rm -r, into no other file system (a mount below it stops it) and through no link; 0 or -1 and errno */
 
 /* Zero memory in a way the compiler keeps; then free. NULL is fine. For secrets. */
 void weir_secret_free(char *);
