@@ -95,8 +95,8 @@ attr_set(struct weir_op *op)
 		if ((r = fs_begin(op->fs)))
 			return r;
 		c = weir_content_live(op->fs->st, n.id);
-		if (c && c->num == n.content && (r = file_save_attr(op->fs, c, &n)))
-			return fs_fail(op->fs, r);
+		if (c && c->num == n.content)
+			file_save_attr(op->fs, c, &n);
 		attr_apply(op, &n);
 		if (c && c->num == n.content) {
 			c->mtime_ns = n.mtime_ns;

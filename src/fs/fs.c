@@ -509,7 +509,8 @@ fs_save_all(struct weir_fs *fs)
 			struct weir_node n;
 
 			if (o->c && o->c->is_attr_dirty && !weir_node_get(fs->st, o->ino, &n) && !fs_begin(fs)) {
-				if (file_save_attr(fs, o->c, &n) || weir_node_update(fs->st, &n, NULL))
+				file_save_attr(fs, o->c, &n);
+				if (weir_content_save(o->c, NULL) || weir_node_update(fs->st, &n, NULL))
 					weir_store_rollback(fs->st);
 				else
 					weir_store_commit(fs->st, NULL);
