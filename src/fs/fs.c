@@ -279,7 +279,7 @@ fs_ready_thread(void *arg)
 		if (!op) {
 			if (fs->is_stopping && !fs->parked)
 				break;
-			pthread_cond_wait(&fs->ready_cond, &fs->st->mu);
+			weir_store_wait(fs->st, &fs->ready_cond, NULL);
 			continue;
 		}
 		fs->ready = op->ready_next;
@@ -462,7 +462,7 @@ fs_keeper(void *arg)
 		pool_let_go(fs);
 		clock_gettime(CLOCK_REALTIME, &ts);
 		ts.tv_sec += 1;
-		pthread_cond_timedwait(&fs->keeper_cond, &fs->st->mu, &ts);
+		weir_store_wait(fs->st, &fs->keeper_cond, &ts);
 	}
 	weir_store_unlock(fs->st);
 	return NULL;

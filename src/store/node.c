@@ -104,6 +104,7 @@ node_each(struct weir_store *st, const char *sql, uint64_t parent, uint64_t afte
 	struct weir_node n;
 	int rc;
 
+	weir_store_read(st);
 	if (sqlite3_prepare_v2(st->db, sql, -1, &s, NULL) != SQLITE_OK)
 		return WEIR_E_IO;
 	sqlite3_bind_int64(s, 1, (int64_t)parent);

@@ -352,7 +352,7 @@ parts_send(struct parts *ps)
 	}
 	parts_work(ps);
 	while (ps->helpers)
-		pthread_cond_wait(&ps->done, &st->mu);
+		weir_store_wait(st, &ps->done, NULL);
 	ps->end = ps->count;
 	parts_work(ps);
 	weir_store_unlock(st);
