@@ -148,6 +148,8 @@ weir_fs_problems(struct weir_fs *fs, void (*fn)(void *, const char *, const char
 
 /* ---- flush ---- */
 
+#define LOOK_OFTEN 64	/* changes left: a look at the journal costs a few µs each, under the lock */
+
 struct flush {
 	struct weir_fs *fs;
 	struct ns_scope top;
@@ -285,8 +287,8 @@ weir_fs_flush(struct weir_fs *fs, const char *path, bool (*progress)(void *, con
 	flush_make_due(fs);
 	base = sent_so_far(fs);
 	weir_store_unlock(fs->st);
-	for (int round = 0;; round++) {
-		struct timespec ts = { .tv_nsec = round < 20 ? 25000000 : 250000000 };
+	for (int round = 0;; round += f.p.files_left <= LOOK_OFTEN) {
+		struct timespec ts;
 
 		weir_store_lock(fs->st);
 		memset(&f.p, 0, sizeof(f.p));
@@ -313,6 +315,7 @@ weir_fs_flush(struct weir_fs *fs, const char *path, bool (*progress)(void *, con
 			return weir_err_set(err, WEIR_E_DOWN, "%s; %llu changes wait in the cache", f.away, (unsigned long long)f.p.files_left);
 		if (fs->is_stopping)
 			return weir_err_set(err, WEIR_E_INTR, "the mount ends");
+		ts = (struct timespec){ .tv_nsec = round < 20 && f.p.files_left <= LOOK_OFTEN ? 25000000 : 250000000 };
 		nanosleep(&ts, NULL);
 	}
 	return WEIR_OK;
