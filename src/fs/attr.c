@@ -87,6 +87,8 @@ attr_set(struct weir_op *op)
 		return r;
 	if (r)
 		return WEIR_E_PERM;
+	if (n.type == WEIR_FILE && !fs_is_open_for_writing(op->fs, n.id))
+		settle_upset(op->fs, &n);
 	if ((op->set_mask & WEIR_SET_SIZE) && (r = file_truncate(op, &n, op->set.size)))
 		return r;
 	if (rest || op->is_killpriv) {

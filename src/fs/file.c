@@ -166,6 +166,7 @@ open_for_write(struct weir_op *op, struct weir_node *n)
 		return r;
 	if (n->flags & WEIR_N_READONLY)
 		return WEIR_E_ACCES;
+	settle_upset(op->fs, n);
 	if (op->flags & O_TRUNC)
 		return file_truncate(op, n, 0);
 	return WEIR_OK;
@@ -357,7 +358,7 @@ file_flush(struct weir_op *op)
 	if ((r = fs_node(op, op->ino, &n)))
 		return r == WEIR_E_STALE ? WEIR_OK : r;
 	o = open_get(op, &n);
-	if ((r = file_hand_in(op, o, &n, is_through(op->fs, n.remote) ? 0 : WEIR_SETTLE_MS)))
+	if ((r = file_hand_in(op, o, &n, is_through(op->fs, n.remote) ? 0 : o->needs_due ? settle_ms(op, &n) : WEIR_SETTLE_MS)))
 		return r;
 	return file_through(op, &n);
 }

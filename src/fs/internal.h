@@ -31,6 +31,8 @@ struct fs_way {
 struct fs_pool;			/* pool.h */
 struct fs_grown { uint64_t remote; int64_t bytes; };
 
+struct fs_run { int32_t pid; unsigned files; int64_t at_ms; };	/* settle.c: new files in a row by one process */
+
 struct fs_to_seal { uint64_t node; int64_t closed_ms; };
 
 #define READY_THREADS 3
@@ -53,6 +55,7 @@ struct weir_fs {
 	size_t nobservers;
 	struct fs_to_seal *to_seal;	/* closed after writing, oldest first: their pages get checksums from the keeper */
 	size_t nto_seal, to_seal_cap;
+	struct fs_run runs[8];
 	struct weir_op *ready, **ready_tail;
 	pthread_cond_t ready_cond, keeper_cond;
 	pthread_t threads[READY_THREADS], keeper;
@@ -149,6 +152,10 @@ void file_seal_later(struct weir_fs *, uint64_t node);
 void file_seal_closed(struct weir_fs *);	/* keeper: lets go of the lock in between */
 bool fs_is_open(void *fs, uint64_t node);
 bool fs_is_open_for_writing(void *fs, uint64_t node);
+
+/* settle.c */
+int64_t settle_ms(struct weir_op *, const struct weir_node *);	/* a file written anew is being closed by op->pid: when to send it */
+void settle_upset(struct weir_fs *, const struct weir_node *);	/* renamed, removed, touched or opened for writing */
 
 /* handlers, one per kind; lock held at entry and exit (they may let go of it in between) */
 enum weir_code tree_lookup(struct weir_op *), tree_readdir(struct weir_op *), tree_opendir(struct weir_op *);
