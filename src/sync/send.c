@@ -202,21 +202,27 @@ is_below(struct weir_store *st, uint64_t dir, uint64_t maybe_above)
 	return false;
 }
 
+/* What waits for a directory does not wait until that one has settled as well: it is due now. One that was tried and failed keeps its time. */
 static bool
 parent_is_there(struct weir_remote *r, uint64_t parent)
 {
+	struct weir_journal_row row;
 	struct weir_node p;
+	bool has_row;
 
 	if (weir_node_get(r->sy->st, parent, &p))
 		return false;
 	if ((p.flags & WEIR_N_ROOT) || p.rparent)
 		return true;
-	if (!weir_journal_get(r->sy->st, parent, NULL) && !weir_store_begin(r->sy->st, NULL)) {
-		if (weir_journal_put(r->sy->st, parent, r->id, 0, NULL))
-			weir_store_rollback(r->sy->st);
-		else
-			weir_store_commit(r->sy->st, NULL);
-	}
+	has_row = weir_journal_get(r->sy->st, parent, &row);
+	if (has_row && (row.attempts || row.code || row.due_ms <= wall_ms() || weir_sync_is_sending(r, parent)))
+		return false;
+	if (weir_store_begin(r->sy->st, NULL))
+		return false;
+	if (weir_journal_put(r->sy->st, parent, r->id, 0, NULL))
+		weir_store_rollback(r->sy->st);
+	else if (!weir_store_commit(r->sy->st, NULL))
+		r->is_kicked = true;
 	return false;
 }
 
