@@ -155,6 +155,7 @@ struct flush {
 	struct ns_scope top;
 	bool has_top;			/* else everything */
 	struct weir_flush_progress p;
+	bool has_failed;		/* some row has failed at least once: else nothing can be behind one */
 	uint64_t failing, behind;		/* rows that cannot be sent; rows that wait for a directory among those */
 	enum weir_code code;
 	char error[256], path[512];
@@ -192,6 +193,16 @@ is_behind_failure(struct flush *f, uint64_t node, const struct weir_remote_view 
 	return false;
 }
 
+static bool
+has_failed_row(struct weir_store *st)
+{
+	sqlite3_stmt *s = weir_store_stmt(st, "SELECT 1 FROM journal WHERE attempts>0 AND code<>0 LIMIT 1");
+	bool yes = sqlite3_step(s) == SQLITE_ROW;
+
+	sqlite3_reset(s);
+	return yes;
+}
+
 static int
 flush_row(void *arg, const struct weir_journal_row *row)
 {
@@ -210,7 +221,7 @@ flush_row(void *arg, const struct weir_journal_row *row)
 		f->is_down = true;
 		snprintf(f->away, sizeof(f->away), "remote '%s' does not answer%s%s", v.name, v.error[0] ? ": " : "", v.error);
 	}
-	if (is_behind_failure(f, row->node, &v)) {
+	if (f->has_failed && is_behind_failure(f, row->node, &v)) {
 		f->behind++;
 	} else if (is_hopeless(row, &v)) {
 		if (!f->failing++) {
@@ -294,6 +305,7 @@ weir_fs_flush(struct weir_fs *fs, const char *path, bool (*progress)(void *, con
 		memset(&f.p, 0, sizeof(f.p));
 		f.failing = f.behind = 0;
 		f.is_down = false;
+		f.has_failed = has_failed_row(fs->st);
 		weir_journal_each(fs->st, 0, flush_row, &f);
 		f.p.bytes_sent = sent_so_far(fs) - base;
 		if (f.p.bytes_left + f.p.bytes_sent > total)
