@@ -164,7 +164,8 @@ void
 weir_store_read_end(struct weir_store *st)
 {
 	st->is_reading = false;
-	weir_store_step_done(st, stmt_get(st, "COMMIT"), NULL);
+	if (weir_store_step_done(st, stmt_get(st, "COMMIT"), NULL) && !sqlite3_get_autocommit(st->db))
+		weir_store_step_done(st, stmt_get(st, "ROLLBACK"), NULL);
 }
 
 enum weir_code
