@@ -265,6 +265,16 @@ db_checkpointer(void *arg)
 	return NULL;
 }
 
+/* A log that earlier lives left, each too short for a checkpoint of its own, is read whole at every start: not for ever. Nobody else has the database yet. */
+static void
+db_checkpoint_left(struct weir_store *st)
+{
+	struct stat sb;
+
+	if (fstatat(st->dirfd, "meta.db-wal", &sb, 0) == 0 && sb.st_size > 16 << 20)
+		sqlite3_wal_checkpoint_v2(st->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+}
+
 /* ---- opening ---- */
 
 static enum weir_code
@@ -572,6 +582,7 @@ weir_store_open(const struct weir_store_options *opt, struct weir_store **out, s
 		st->cache_max = 64u << 20;
 	if (st->is_reading)
 		weir_store_read_end(st);
+	db_checkpoint_left(st);
 	st->has_checkpointer = pthread_create(&st->checkpointer, NULL, db_checkpointer, st) == 0;
 	*out = st;
 	return WEIR_OK;

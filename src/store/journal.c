@@ -191,6 +191,7 @@ weir_upload_doubt(struct weir_store *st, uint64_t node, struct weir_err *err)
 	doubt.rparent = row.dir;
 	snprintf(doubt.rname, sizeof(doubt.rname), "%s", row.name);
 	doubt.mtime_ns = n.mtime_ns;
+	doubt.btime_ns = weir_wall_ns();
 	if ((r = weir_node_insert(st, &doubt, err)) || (r = weir_upload_drop(st, node, err)))
 		return r;
 	row.node = doubt.id;

@@ -227,6 +227,7 @@ struct send_job {
 	enum { SEND_MKDIR, SEND_PUT, SEND_MOVE, SEND_REMOVE, SEND_META } op;
 	uint64_t replaced;				/* MOVE: tombstone whose place it takes */
 	bool is_repeat;					/* MOVE: an earlier try may have arrived, wholly or half */
+	int64_t wait_ms;				/* BUSY: look again after so long; 0: soon */
 };
 enum weir_code send_put(struct weir_remote *, struct send_job *, struct weir_err *);
 enum weir_code send_move(struct weir_remote *, struct send_job *, struct weir_err *);

@@ -247,6 +247,22 @@ decide_remove(struct weir_remote *r, struct send_job *j)
 	return DECIDE_START;
 }
 
+/* Another node's rename to this place began, and nobody saw its end: what may be there is neither ours nor somebody else's until that is known. */
+static bool
+is_promised(struct weir_store *st, uint64_t node, uint64_t dir, const char *rname)
+{
+	sqlite3_stmt *s = weir_store_stmt(st, "SELECT 1 FROM uploads u JOIN journal j ON j.node=u.node WHERE u.dir=? AND u.name=? AND u.id='" WEIR_UPLOAD_MOVE "' AND u.node<>?");
+	bool found;
+
+	sqlite3_bind_int64(s, 1, (int64_t)dir);
+	sqlite3_bind_text(s, 2, rname, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(s, 3, (int64_t)node);
+	found = sqlite3_step(s) == SQLITE_ROW;
+	sqlite3_reset(s);
+	sqlite3_clear_bindings(s);
+	return found;
+}
+
 static enum decision
 decide_place(struct weir_remote *r, struct send_job *j)
 {
@@ -260,8 +276,9 @@ decide_place(struct weir_remote *r, struct send_job *j)
 		return DECIDE_LATER;
 	if (n->type == WEIR_DIR && !is_new && is_below(st, n->parent, n->id))
 		return DECIDE_LATER;
+	/* Where nothing is known to be, that rename can be ended at once (decide_unfinished), so nothing waits in a ring. */
 	if (weir_node_remote_child(st, n->parent, j->send.to_name, &m))
-		return DECIDE_START;
+		return is_promised(st, n->id, n->parent, j->send.to_name) ? DECIDE_LATER : DECIDE_START;
 	if (weir_sync_is_sending(r, m.id) || (m.flags & WEIR_N_DOUBT))
 		return DECIDE_LATER;
 	if (!m.parent && is_filelike(&m) && is_filelike(n)) {
@@ -389,7 +406,7 @@ send_failed(struct weir_remote *r, struct send_job *j, enum weir_code code, cons
 		weir_store_rollback(st);
 		return;
 	}
-	if (code == WEIR_E_BUSY ? weir_journal_put(st, j->node.id, r->id, next_try_ms(code, 0), NULL) :
+	if (code == WEIR_E_BUSY ? weir_journal_put(st, j->node.id, r->id, j->wait_ms ? wall_ms() + j->wait_ms : next_try_ms(code, 0), NULL) :
 	    weir_journal_fail(st, j->node.id, next_try_ms(code, row.attempts), code, weir_err_text(err, code), NULL))
 		weir_store_rollback(st);
 	else
