@@ -14,6 +14,8 @@
 
 #define IDLE_MS 10000	/* a file that is written and kept open is sent after so long without a write */
 #define FH_WRITER 1u
+#define SEAL_MS 10000	/* a closed file that was not sent for so long gets its checksums */
+#define SEAL_BATCH 64
 
 static struct fs_open **
 open_slot(struct weir_fs *fs, uint64_t ino)
@@ -82,19 +84,18 @@ fs_is_open_for_writing(void *arg, uint64_t node)
 	return weir_opens_find(fs->opens, node, &slot) && slot.writers > 0;
 }
 
-enum weir_code
+void
 file_save_attr(struct weir_fs *fs, struct weir_content *c, struct weir_node *n)
 {
 	if (!c->is_attr_dirty || n->content != c->num)
-		return WEIR_OK;
+		return;
 	quota_grow(fs, n->remote, (int64_t)n->size - (int64_t)c->size);
 	n->size = c->size;
 	n->mtime_ns = c->mtime_ns;
 	n->ctime_ns = c->ctime_ns;
 	n->flags |= WEIR_N_EXACT;
 	c->is_attr_dirty = false;
-	c->is_row_dirty = true;
-	return weir_content_save(c, NULL);
+	c->is_row_dirty = true; /* saved by the close, or the last weir_content_put */
 }
 
 enum weir_code
@@ -165,6 +166,7 @@ open_for_write(struct weir_op *op, struct weir_node *n)
 		return r;
 	if (n->flags & WEIR_N_READONLY)
 		return WEIR_E_ACCES;
+	settle_upset(op->fs, n);
 	if (op->flags & O_TRUNC)
 		return file_truncate(op, n, 0);
 	return WEIR_OK;
@@ -217,34 +219,75 @@ file_open(struct weir_op *op)
 
 /* ---- sealing ---- */
 
-/* close(2) does not wait for checksums: a second later the keeper has made them, and until then the pages are OPEN. */
+/* close(2) does not wait for checksums. Mostly the upload makes them, from what it reads anyway; the keeper makes those of files that were not sent
+ * SEAL_MS after their close. Until then the pages are OPEN. */
 void
 file_seal_later(struct weir_fs *fs, uint64_t node)
 {
-	if (fs->nto_seal && fs->to_seal[fs->nto_seal - 1] == node)
+	if (fs->nto_seal && fs->to_seal[fs->nto_seal - 1].node == node)
 		return;
 	if (fs->nto_seal == fs->to_seal_cap) {
 		fs->to_seal_cap = fs->to_seal_cap ? fs->to_seal_cap * 2 : 64;
 		fs->to_seal = weir_xrealloc(fs->to_seal, fs->to_seal_cap, sizeof(*fs->to_seal));
 	}
-	fs->to_seal[fs->nto_seal++] = node;
+	fs->to_seal[fs->nto_seal++] = (struct fs_to_seal){ .node = node, .closed_ms = weir_now_ms() };
+}
+
+/* Lock held; lets go of it while it reads. NULL: nothing to do, what the upload has sent meanwhile is CLEAN. */
+static struct weir_content *
+seal_one(struct weir_fs *fs, uint64_t node)
+{
+	struct weir_content *c = NULL;
+	struct weir_node n;
+
+	if (weir_node_get(fs->st, node, &n) || !(n.flags & WEIR_N_CONTENT) || weir_content_get(fs->st, &n, &c, NULL) || !c)
+		return NULL;
+	weir_store_unlock(fs->st);
+	weir_content_seal(c, NULL);
+	weir_store_lock(fs->st);
+	return c;
+}
+
+/* The checksums of many files go into one transaction. */
+static void
+seal_save(struct weir_fs *fs, struct weir_content **cs, size_t n)
+{
+	enum weir_code r = WEIR_OK;
+
+	if (n && !weir_store_begin(fs->st, NULL)) {
+		for (size_t i = 0; i < n && !r; i++)
+			r = weir_content_save(cs[i], NULL);
+		if (r)
+			weir_store_rollback(fs->st);
+		else
+			weir_store_commit(fs->st, NULL);
+	}
+	for (size_t i = 0; i < n; i++)
+		weir_content_put(cs[i]);
 }
 
 void
 file_seal_closed(struct weir_fs *fs)
 {
-	while (fs->nto_seal) {
-		uint64_t node = fs->to_seal[--fs->nto_seal];
-		struct weir_content *c = NULL;
-		struct weir_node n;
+	struct weir_content *cs[SEAL_BATCH];
+	int64_t until = fs->is_stopping ? INT64_MAX : weir_now_ms() - SEAL_MS;
 
-		/* What the upload has sent meanwhile is CLEAN and needs nothing. */
-		if (weir_node_get(fs->st, node, &n) || !(n.flags & WEIR_N_CONTENT) || weir_content_get(fs->st, &n, &c, NULL) || !c)
-			continue;
-		weir_store_unlock(fs->st);
-		weir_content_seal(c, NULL);
-		weir_store_lock(fs->st);
-		weir_content_put(c);
+	for (;;) {
+		struct fs_to_seal batch[SEAL_BATCH];
+		size_t k = 0, n = 0;
+
+		while (k < SEAL_BATCH && k < fs->nto_seal && fs->to_seal[k].closed_ms <= until) {
+			batch[k] = fs->to_seal[k];
+			k++;
+		}
+		if (!k)
+			return;
+		fs->nto_seal -= k;
+		memmove(fs->to_seal, fs->to_seal + k, fs->nto_seal * sizeof(*fs->to_seal));
+		for (size_t i = 0; i < k; i++)
+			if ((cs[n] = seal_one(fs, batch[i].node)))
+				n++;
+		seal_save(fs, cs, n);
 	}
 }
 
@@ -261,8 +304,11 @@ file_hand_in(struct weir_op *op, struct fs_open *o, struct weir_node *n, int64_t
 		return WEIR_OK;
 	if ((r = fs_begin(fs)))
 		return r;
-	if (o->c && ((r = file_save_attr(fs, o->c, n)) || (r = weir_content_save(o->c, NULL))))
-		return fs_fail(fs, r);
+	if (o->c) {
+		file_save_attr(fs, o->c, n);
+		if ((r = weir_content_save(o->c, NULL)))
+			return fs_fail(fs, r);
+	}
 	if ((r = weir_node_update(fs->st, n, NULL)))
 		return fs_fail(fs, r);
 	if ((n->flags & WEIR_N_CONTENT) && n->parent && (r = fs_journal(fs, n, delay_ms)))
@@ -312,7 +358,7 @@ file_flush(struct weir_op *op)
 	if ((r = fs_node(op, op->ino, &n)))
 		return r == WEIR_E_STALE ? WEIR_OK : r;
 	o = open_get(op, &n);
-	if ((r = file_hand_in(op, o, &n, is_through(op->fs, n.remote) ? 0 : WEIR_SETTLE_MS)))
+	if ((r = file_hand_in(op, o, &n, is_through(op->fs, n.remote) ? 0 : o->needs_due ? settle_ms(op, &n) : WEIR_SETTLE_MS)))
 		return r;
 	return file_through(op, &n);
 }
@@ -513,8 +559,8 @@ file_truncate(struct weir_op *op, struct weir_node *n, uint64_t size)
 		/* Nothing moves, but the times do. */
 		if ((r = fs_begin(fs)))
 			return r;
-		if (c && (r = file_save_attr(fs, c, n)))
-			return fs_fail(fs, r);
+		if (c)
+			file_save_attr(fs, c, n);
 	} else if (size == 0) {
 		if ((r = fs_begin(fs)))
 			return r;

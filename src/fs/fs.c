@@ -279,7 +279,7 @@ fs_ready_thread(void *arg)
 		if (!op) {
 			if (fs->is_stopping && !fs->parked)
 				break;
-			pthread_cond_wait(&fs->ready_cond, &fs->st->mu);
+			weir_store_wait(fs->st, &fs->ready_cond, NULL);
 			continue;
 		}
 		fs->ready = op->ready_next;
@@ -473,7 +473,7 @@ fs_keeper(void *arg)
 		pool_let_go(fs);
 		clock_gettime(CLOCK_REALTIME, &ts);
 		ts.tv_sec += 1;
-		pthread_cond_timedwait(&fs->keeper_cond, &fs->st->mu, &ts);
+		weir_store_wait(fs->st, &fs->keeper_cond, &ts);
 	}
 	weir_store_unlock(fs->st);
 	return NULL;
@@ -520,7 +520,8 @@ fs_save_all(struct weir_fs *fs)
 			struct weir_node n;
 
 			if (o->c && o->c->is_attr_dirty && !weir_node_get(fs->st, o->ino, &n) && !fs_begin(fs)) {
-				if (file_save_attr(fs, o->c, &n) || weir_node_update(fs->st, &n, NULL))
+				file_save_attr(fs, o->c, &n);
+				if (weir_content_save(o->c, NULL) || weir_node_update(fs->st, &n, NULL))
 					weir_store_rollback(fs->st);
 				else
 					weir_store_commit(fs->st, NULL);

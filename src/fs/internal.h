@@ -31,6 +31,10 @@ struct fs_way {
 struct fs_pool;			/* pool.h */
 struct fs_grown { uint64_t remote; int64_t bytes; };
 
+struct fs_run { int32_t pid; unsigned files; int64_t at_ms; };	/* settle.c: new files in a row by one process */
+
+struct fs_to_seal { uint64_t node; int64_t closed_ms; };
+
 #define READY_THREADS 3
 struct weir_fs {
 	const struct weir_conf *conf;
@@ -49,8 +53,9 @@ struct weir_fs {
 	struct fs_grown *grown;		/* sizes of live contents that no row knows yet, by remote */
 	struct weir_observer observers[4];
 	size_t nobservers;
-	uint64_t *to_seal;		/* nodes closed after writing: their pages get checksums from the keeper */
+	struct fs_to_seal *to_seal;	/* closed after writing, oldest first: their pages get checksums from the keeper */
 	size_t nto_seal, to_seal_cap;
+	struct fs_run runs[8];
 	struct weir_op *ready, **ready_tail;
 	pthread_cond_t ready_cond, keeper_cond;
 	pthread_t threads[READY_THREADS], keeper;
@@ -137,8 +142,8 @@ void quota_statfs(struct weir_fs *, uint64_t remote, struct weir_statfs *);
 struct fs_open *open_find(struct weir_fs *, uint64_t ino);
 struct fs_open *open_get(struct weir_op *, const struct weir_node *);	/* makes the entry */
 void open_drop(struct weir_fs *, struct fs_open *);
-/* Sizes and times of the live content into the row, in a transaction. */
-enum weir_code file_save_attr(struct weir_fs *, struct weir_content *, struct weir_node *);
+/* Sizes and times of the live content into *n, for the row that the transaction is about to write. */
+void file_save_attr(struct weir_fs *, struct weir_content *, struct weir_node *);
 enum weir_code file_truncate(struct weir_op *, struct weir_node *, uint64_t size);	/* opens its own transactions; *n is fresh after */
 /* The node has a content to fetch into (made when there is none). */
 enum weir_code file_content(struct weir_fs *, struct weir_node *, struct weir_content **, struct weir_err *);
@@ -147,6 +152,10 @@ void file_seal_later(struct weir_fs *, uint64_t node);
 void file_seal_closed(struct weir_fs *);	/* keeper: lets go of the lock in between */
 bool fs_is_open(void *fs, uint64_t node);
 bool fs_is_open_for_writing(void *fs, uint64_t node);
+
+/* settle.c */
+int64_t settle_ms(struct weir_op *, const struct weir_node *);	/* a file written anew is being closed by op->pid: when to send it */
+void settle_upset(struct weir_fs *, const struct weir_node *);	/* renamed, removed, touched or opened for writing */
 
 /* handlers, one per kind; lock held at entry and exit (they may let go of it in between) */
 enum weir_code tree_lookup(struct weir_op *), tree_readdir(struct weir_op *), tree_opendir(struct weir_op *);

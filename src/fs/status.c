@@ -148,11 +148,14 @@ weir_fs_problems(struct weir_fs *fs, void (*fn)(void *, const char *, const char
 
 /* ---- flush ---- */
 
+#define LOOK_OFTEN 64	/* changes left: a look at the journal costs a few µs each, under the lock */
+
 struct flush {
 	struct weir_fs *fs;
 	struct ns_scope top;
 	bool has_top;			/* else everything */
 	struct weir_flush_progress p;
+	bool has_failed;		/* some row has failed at least once: else nothing can be behind one */
 	uint64_t failing, behind;		/* rows that cannot be sent; rows that wait for a directory among those */
 	enum weir_code code;
 	char error[256], path[512];
@@ -190,6 +193,16 @@ is_behind_failure(struct flush *f, uint64_t node, const struct weir_remote_view 
 	return false;
 }
 
+static bool
+has_failed_row(struct weir_store *st)
+{
+	sqlite3_stmt *s = weir_store_stmt(st, "SELECT 1 FROM journal WHERE attempts>0 AND code<>0 LIMIT 1");
+	bool yes = sqlite3_step(s) == SQLITE_ROW;
+
+	sqlite3_reset(s);
+	return yes;
+}
+
 static int
 flush_row(void *arg, const struct weir_journal_row *row)
 {
@@ -208,7 +221,7 @@ flush_row(void *arg, const struct weir_journal_row *row)
 		f->is_down = true;
 		snprintf(f->away, sizeof(f->away), "remote '%s' does not answer%s%s", v.name, v.error[0] ? ": " : "", v.error);
 	}
-	if (is_behind_failure(f, row->node, &v)) {
+	if (f->has_failed && is_behind_failure(f, row->node, &v)) {
 		f->behind++;
 	} else if (is_hopeless(row, &v)) {
 		if (!f->failing++) {
@@ -285,13 +298,14 @@ weir_fs_flush(struct weir_fs *fs, const char *path, bool (*progress)(void *, con
 	flush_make_due(fs);
 	base = sent_so_far(fs);
 	weir_store_unlock(fs->st);
-	for (int round = 0;; round++) {
-		struct timespec ts = { .tv_nsec = round < 20 ? 25000000 : 250000000 };
+	for (int round = 0;; round += f.p.files_left <= LOOK_OFTEN) {
+		struct timespec ts;
 
 		weir_store_lock(fs->st);
 		memset(&f.p, 0, sizeof(f.p));
 		f.failing = f.behind = 0;
 		f.is_down = false;
+		f.has_failed = has_failed_row(fs->st);
 		weir_journal_each(fs->st, 0, flush_row, &f);
 		f.p.bytes_sent = sent_so_far(fs) - base;
 		if (f.p.bytes_left + f.p.bytes_sent > total)
@@ -313,6 +327,7 @@ weir_fs_flush(struct weir_fs *fs, const char *path, bool (*progress)(void *, con
 			return weir_err_set(err, WEIR_E_DOWN, "%s; %llu changes wait in the cache", f.away, (unsigned long long)f.p.files_left);
 		if (fs->is_stopping)
 			return weir_err_set(err, WEIR_E_INTR, "the mount ends");
+		ts = (struct timespec){ .tv_nsec = round < 20 && f.p.files_left <= LOOK_OFTEN ? 25000000 : 250000000 };
 		nanosleep(&ts, NULL);
 	}
 	return WEIR_OK;

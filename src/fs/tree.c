@@ -440,6 +440,7 @@ tree_unlink_node(struct weir_fs *fs, struct weir_node *n)
 	struct weir_content *c = weir_content_live(fs->st, n->id);
 
 	forget_growth(fs, n);
+	settle_upset(fs, n);
 	/* An open file's row takes its live size along, so that the two stay one. */
 	if (c && c->num == n->content && c->is_attr_dirty) {
 		n->size = c->size;
@@ -637,6 +638,7 @@ tree_rename(struct weir_op *op)
 		return WEIR_E_ACCES;
 	if ((r = rename_commit(op, &n, &to_dir, &old, has_old)))
 		return r;
+	settle_upset(op->fs, &n);
 	fs_kick(op->fs, n.remote);
 	return WEIR_OK;
 }

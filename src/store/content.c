@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define USED_STEP_MS 60000	/* how exactly eviction knows when a content was used last */
+
 struct weir_tx_content {
 	uint64_t num, node;
 	bool is_new;
@@ -114,7 +116,7 @@ content_free(struct weir_content *c)
 	for (size_t i = 0; i < c->nrows; i++)
 		free(c->rows[i]);
 	free(c->rows);
-	free(c->row_dirty);
+	free(c->row_flags);
 	if (c->fd >= 0)
 		close(c->fd);
 	free(c);
@@ -237,7 +239,7 @@ static enum weir_code
 content_load(struct weir_content *c, struct weir_err *err)
 {
 	struct weir_store *st = c->st;
-	sqlite3_stmt *s = weir_store_stmt(st, "SELECT born, complete, base_size, counted FROM contents WHERE num=?");
+	sqlite3_stmt *s = weir_store_stmt(st, "SELECT born, complete, base_size, counted, used FROM contents WHERE num=?");
 	struct stat sb;
 	int e;
 
@@ -250,6 +252,9 @@ content_load(struct weir_content *c, struct weir_err *err)
 	c->is_complete = sqlite3_column_int(s, 1);
 	c->base_size = (uint64_t)sqlite3_column_int64(s, 2);
 	c->counted = (uint64_t)sqlite3_column_int64(s, 3);
+	c->saved_used_ms = sqlite3_column_int64(s, 4);
+	if (c->used_ms - c->saved_used_ms < USED_STEP_MS)
+		c->used_ms = c->saved_used_ms;
 	sqlite3_reset(s);
 	c->is_suspect = st->is_powercut && c->is_dirty;
 	c->fd = content_open_file(st, c->num, 0);
@@ -295,6 +300,7 @@ enum weir_code
 weir_content_new(struct weir_store *st, struct weir_node *n, bool is_born, uint64_t size, struct weir_content **out, struct weir_err *err)
 {
 	sqlite3_stmt *s = weir_store_stmt(st, "INSERT INTO contents(node,born,complete,base_size,size,counted,used) VALUES(?,?,?,?,?,0,?)");
+	int64_t now = weir_wall_ns() / 1000000;
 	struct weir_content *c;
 	enum weir_code r;
 
@@ -303,11 +309,12 @@ weir_content_new(struct weir_store *st, struct weir_node *n, bool is_born, uint6
 	sqlite3_bind_int(s, 3, is_born || size == 0);
 	sqlite3_bind_int64(s, 4, is_born ? 0 : (int64_t)size);
 	sqlite3_bind_int64(s, 5, (int64_t)size);
-	sqlite3_bind_int64(s, 6, weir_wall_ns() / 1000000);
+	sqlite3_bind_int64(s, 6, now);
 	if ((r = weir_store_step_done(st, s, err)))
 		return r;
 	n->content = (uint64_t)sqlite3_last_insert_rowid(st->db);
 	c = content_alloc(st, n);
+	c->used_ms = c->saved_used_ms = now;
 	c->size = size;
 	c->is_born = is_born;
 	c->is_complete = is_born || size == 0;
@@ -404,8 +411,9 @@ weir_content_touch(struct weir_content *c)
 {
 	int64_t now = weir_wall_ns() / 1000000;
 
-	if (now - c->used_ms > 60000)
-		c->is_row_dirty = true;
+	if (now - c->used_ms < USED_STEP_MS)
+		return;
+	c->is_row_dirty = true;
 	c->used_ms = now;
 }
 

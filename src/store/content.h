@@ -53,10 +53,10 @@ struct weir_content {
 	bool is_born, is_complete, is_dirty, is_unlinked, is_suspect, is_row_dirty;
 	int64_t mtime_ns, ctime_ns, atime_ns;	/* what the row will say */
 	bool is_attr_dirty;			/* size or times above are newer than the row */
-	int64_t used_ms;
+	int64_t used_ms, saved_used_ms;		/* saved: as its row says */
 	size_t nrows;
 	struct weir_page **rows;		/* loaded when touched */
-	uint8_t *row_dirty;
+	uint8_t *row_flags;			/* of each row: page.c's */
 	struct weir_waitq waiters;		/* for pages, for writes to end, for fetches to end */
 	struct weir_frozen *frozen;
 	/* the fetch planner's */
@@ -104,7 +104,8 @@ enum weir_code weir_content_resize(struct weir_content *, uint64_t new_size, str
 /* Hash pages [first, last] that are bound and not verified yet. Lock NOT held. Bad clean pages become ABSENT (fetched again); bad changed ones are
  * copied to quarantine, marked BAD and reported: WEIR_E_IO. *dropped: some page became absent. */
 enum weir_code weir_content_verify(struct weir_content *, uint64_t first, uint64_t last, bool *dropped, struct weir_err *);
-/* Turn all OPEN pages that no write touches meanwhile into CHANGED. Lock NOT held; commits in pieces. */
+/* Turn all OPEN pages that no write touches meanwhile into CHANGED. Lock NOT held; commits now and then. What it leaves uncommitted goes with the next
+ * weir_content_save, at the latest with the last weir_content_put: until then a crash finds those pages OPEN. */
 enum weir_code weir_content_seal(struct weir_content *, struct weir_err *);
 
 /* Uploads. freeze: BUSY while a write runs. One at a time. */

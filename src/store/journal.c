@@ -81,6 +81,7 @@ weir_journal_each(struct weir_store *st, uint64_t remote, int (*fn)(void *, cons
 	sqlite3_stmt *s = NULL;
 	int rc;
 
+	weir_store_read(st);
 	if (sqlite3_prepare_v2(st->db, sql, -1, &s, NULL) != SQLITE_OK)
 		return WEIR_E_IO;
 	sqlite3_bind_int64(s, 1, (int64_t)remote);
@@ -190,6 +191,7 @@ weir_upload_doubt(struct weir_store *st, uint64_t node, struct weir_err *err)
 	doubt.rparent = row.dir;
 	snprintf(doubt.rname, sizeof(doubt.rname), "%s", row.name);
 	doubt.mtime_ns = n.mtime_ns;
+	doubt.btime_ns = weir_wall_ns();
 	if ((r = weir_node_insert(st, &doubt, err)) || (r = weir_upload_drop(st, node, err)))
 		return r;
 	row.node = doubt.id;
@@ -265,14 +267,25 @@ weir_unique_find(struct weir_store *st, uint64_t unique, enum weir_code *code, u
 enum weir_code
 weir_report_add(struct weir_store *st, const char *kind, const char *path, const char *text, struct weir_err *err)
 {
-	sqlite3_stmt *s = weir_store_stmt(st, "INSERT INTO reports(at,kind,path,text) VALUES(?,?,?,?)");
+	bool is_alone = !st->in_tx;
+	sqlite3_stmt *s;
+	enum weir_code r;
 
 	weir_log(WEIR_LOG_WARN, "%s: %s: %s", kind, path, text);
+	if (is_alone && (r = weir_store_begin(st, err)))
+		return r;
+	s = weir_store_stmt(st, "INSERT INTO reports(at,kind,path,text) VALUES(?,?,?,?)");
 	sqlite3_bind_int64(s, 1, weir_wall_ns() / 1000000);
 	sqlite3_bind_text(s, 2, kind, -1, SQLITE_TRANSIENT);
 	sqlite3_bind_text(s, 3, path, -1, SQLITE_TRANSIENT);
 	sqlite3_bind_text(s, 4, text, -1, SQLITE_TRANSIENT);
-	return weir_store_step_done(st, s, err);
+	r = weir_store_step_done(st, s, err);
+	if (!is_alone)
+		return r;
+	if (!r)
+		return weir_store_commit(st, err);
+	weir_store_rollback(st);
+	return r;
 }
 
 enum weir_code

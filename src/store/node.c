@@ -104,6 +104,7 @@ node_each(struct weir_store *st, const char *sql, uint64_t parent, uint64_t afte
 	struct weir_node n;
 	int rc;
 
+	weir_store_read(st);
 	if (sqlite3_prepare_v2(st->db, sql, -1, &s, NULL) != SQLITE_OK)
 		return WEIR_E_IO;
 	sqlite3_bind_int64(s, 1, (int64_t)parent);
@@ -197,13 +198,46 @@ weir_node_insert(struct weir_store *st, struct weir_node *n, struct weir_err *er
 	return r;
 }
 
+static bool
+is_same_place(uint64_t parent, const char *name, uint64_t old_parent, const char *old_name)
+{
+	return parent == old_parent && (!parent || strcmp(name, old_name) == 0);
+}
+
+static bool
+is_same_rest(const struct weir_node *n, const struct weir_node *old)
+{
+	return n->mode == old->mode && n->uid == old->uid && n->gid == old->gid && n->flags == old->flags && n->size == old->size &&
+	    n->rsize == old->rsize && n->mtime_ns == old->mtime_ns && n->ctime_ns == old->ctime_ns && n->atime_ns == old->atime_ns &&
+	    n->btime_ns == old->btime_ns && n->listed_ms == old->listed_ms && n->content == old->content;
+}
+
+#define SET_REST "mode=?10,uid=?11,gid=?12,flags=?13,size=?14,rsize=?15,mtime=?16,ctime=?17,atime=?18,btime=?19,listed=?20,content=?21"
+#define SET_THERE "rparent=?4,rname=?5,rid=?6,rversion=?7," SET_REST
+
+/* SQLite writes every index anew whose columns are named, changed or not: so only what differs is named. Two indexes lie on the place here, one on the
+ * place at the remote. */
 enum weir_code
 weir_node_update(struct weir_store *st, const struct weir_node *n, struct weir_err *err)
 {
-	sqlite3_stmt *s = weir_store_stmt(st,
-	    "UPDATE nodes SET parent=?2,name=?3,rparent=?4,rname=?5,rid=?6,rversion=?7,remote=?8,type=?9,mode=?10,uid=?11,gid=?12,flags=?13,"
-	    "size=?14,rsize=?15,mtime=?16,ctime=?17,atime=?18,btime=?19,listed=?20,content=?21 WHERE id=?1");
+	struct weir_node old;
+	bool same_here, same_there;
+	sqlite3_stmt *s;
+	enum weir_code r = weir_node_get(st, n->id, &old);
 
+	if (r)
+		return r == WEIR_E_NOENT ? WEIR_OK : weir_err_set(err, r, "cache '%s': cannot read a node", st->dir);
+	same_here = is_same_place(n->parent, n->name, old.parent, old.name) && n->remote == old.remote && n->type == old.type;
+	same_there = is_same_place(n->rparent, n->rname, old.rparent, old.rname) && strcmp(n->rid, old.rid) == 0 &&
+	    strcmp(n->rversion, old.rversion) == 0;
+	if (same_here && same_there && is_same_rest(n, &old))
+		return WEIR_OK;
+	if (!same_here)
+		s = weir_store_stmt(st, "UPDATE nodes SET parent=?2,name=?3,remote=?8,type=?9," SET_THERE " WHERE id=?1");
+	else if (!same_there)
+		s = weir_store_stmt(st, "UPDATE nodes SET " SET_THERE " WHERE id=?1");
+	else
+		s = weir_store_stmt(st, "UPDATE nodes SET " SET_REST " WHERE id=?1");
 	sqlite3_bind_int64(s, 1, (int64_t)n->id);
 	bind_node(s, n);
 	return weir_store_step_done(st, s, err);

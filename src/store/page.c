@@ -13,6 +13,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+enum { ROW_DIRTY = 1, ROW_STORED = 2 };	/* row_flags: differs from what is saved; the database has something of it */
+
 #define ENTRY 9u /* a saved page: state, then its hash in little endian */
 
 uint64_t
@@ -81,9 +83,9 @@ row_load(struct weir_content *c, size_t row)
 		size_t n = row + 1 > c->nrows * 2 ? row + 1 : c->nrows * 2;
 
 		c->rows = weir_xrealloc(c->rows, n, sizeof(*c->rows));
-		c->row_dirty = weir_xrealloc(c->row_dirty, n, 1);
+		c->row_flags = weir_xrealloc(c->row_flags, n, 1);
 		memset(c->rows + c->nrows, 0, (n - c->nrows) * sizeof(*c->rows));
-		memset(c->row_dirty + c->nrows, 0, n - c->nrows);
+		memset(c->row_flags + c->nrows, 0, n - c->nrows);
 		c->nrows = n;
 	}
 	c->rows[row] = weir_xcalloc(WEIR_ROW_PAGES, sizeof(struct weir_page));
@@ -91,8 +93,10 @@ row_load(struct weir_content *c, size_t row)
 		c->rows[row][i].state = (uint8_t)default_state(c, first + i);
 	sqlite3_bind_int64(s, 1, (int64_t)c->num);
 	sqlite3_bind_int64(s, 2, (int64_t)row);
-	if (sqlite3_step(s) == SQLITE_ROW)
+	if (sqlite3_step(s) == SQLITE_ROW) {
+		c->row_flags[row] |= ROW_STORED;
 		row_decode(c, row, sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0));
+	}
 	sqlite3_reset(s);
 	for (size_t i = 0; i < WEIR_ROW_PAGES && first + i < end; i++)
 		if (has_bytes(c->rows[row][i].state))
@@ -148,8 +152,17 @@ weir_content_page_set(struct weir_content *c, uint64_t index, enum weir_page_sta
 		p->flags &= (uint8_t)~WEIR_P_COUNTED;
 		count(c, -(int64_t)bytes);
 	}
-	c->row_dirty[index / WEIR_ROW_PAGES] = 1;
+	c->row_flags[index / WEIR_ROW_PAGES] |= ROW_DIRTY;
 	c->is_row_dirty = true;
+}
+
+static bool
+is_all_open(const struct weir_page *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i].state != WEIR_PAGE_OPEN)
+			return false;
+	return true;
 }
 
 static enum weir_code
@@ -160,9 +173,10 @@ row_save(struct weir_content *c, size_t row, struct weir_err *err)
 	size_t n = end <= first ? 0 : end - first > WEIR_ROW_PAGES ? WEIR_ROW_PAGES : (size_t)(end - first);
 	sqlite3_stmt *s;
 
-	c->row_dirty[row] = 0;
-	if (!n)
-		return WEIR_OK;
+	c->row_flags[row] &= (uint8_t)~ROW_DIRTY;
+	if (!n || (c->is_born && !(c->row_flags[row] & ROW_STORED) && is_all_open(c->rows[row], n)))
+		return WEIR_OK; /* nothing, or what no row means anyway */
+	c->row_flags[row] |= ROW_STORED;
 	for (size_t i = 0; i < n; i++) {
 		const struct weir_page *p = &c->rows[row][i];
 
@@ -187,20 +201,24 @@ weir_content_save(struct weir_content *c, struct weir_err *err)
 	if (!c->is_row_dirty || c->is_unlinked)
 		return WEIR_OK;
 	for (size_t i = 0; i < c->nrows; i++)
-		if (c->row_dirty[i] && (r = row_save(c, i, err)))
+		if ((c->row_flags[i] & ROW_DIRTY) && (r = row_save(c, i, err)))
 			return r;
 	/* The file system knows best what a sparse file takes. */
 	if (!c->writing && !c->fetching && fstat(c->fd, &sb) == 0)
 		count(c, (int64_t)sb.st_blocks * 512 - (int64_t)c->counted);
-	s = weir_store_stmt(c->st, "UPDATE contents SET complete=?, base_size=?, size=?, counted=?, used=? WHERE num=?");
+	/* The column `used` has an index, which is written with every change that names it. */
+	s = c->used_ms == c->saved_used_ms ? weir_store_stmt(c->st, "UPDATE contents SET complete=?, base_size=?, size=?, counted=? WHERE num=?") :
+	    weir_store_stmt(c->st, "UPDATE contents SET complete=?, base_size=?, size=?, counted=?, used=?6 WHERE num=?5");
 	sqlite3_bind_int(s, 1, c->is_complete);
 	sqlite3_bind_int64(s, 2, (int64_t)c->base_size);
 	sqlite3_bind_int64(s, 3, (int64_t)c->size);
 	sqlite3_bind_int64(s, 4, (int64_t)c->counted);
-	sqlite3_bind_int64(s, 5, c->used_ms);
-	sqlite3_bind_int64(s, 6, (int64_t)c->num);
+	sqlite3_bind_int64(s, 5, (int64_t)c->num);
+	if (c->used_ms != c->saved_used_ms)
+		sqlite3_bind_int64(s, 6, c->used_ms);
 	if ((r = weir_store_step_done(c->st, s, err)))
 		return r;
+	c->saved_used_ms = c->used_ms;
 	c->is_row_dirty = false;
 	return WEIR_OK;
 }
@@ -342,8 +360,6 @@ weir_content_seal(struct weir_content *c, struct weir_err *err)
 		if (++sealed % (4 * WEIR_ROW_PAGES) == 0)
 			r = seal_commit(c, err);
 	}
-	if (!r && sealed)
-		r = seal_commit(c, err);
 	weir_store_unlock(st);
 	return r;
 }

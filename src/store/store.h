@@ -21,6 +21,7 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #define WEIR_PAGE (128u * 1024)
 #define WEIR_ROW_PAGES 512u
@@ -68,6 +69,7 @@ struct weir_store {
 	bool is_powercut;			/* this start follows a power loss: unsealed and unsynced bytes may be torn */
 	bool is_first;				/* no worker has served this mount before: unlinked nodes may be reaped */
 	bool in_tx;
+	bool is_reading;			/* one read transaction spans all questions of whoever holds the lock */
 	int ntx_uniques;
 	uint64_t journal_puts;			/* rows put so far, those of transactions that were undone included: who has seen another number looks again */
 	/* private to store/ */
@@ -88,7 +90,26 @@ enum weir_code weir_store_open(const struct weir_store_options *, struct weir_st
 void weir_store_close(struct weir_store *);
 
 static inline void weir_store_lock(struct weir_store *st) { pthread_mutex_lock(&st->mu); }
-static inline void weir_store_unlock(struct weir_store *st) { pthread_mutex_unlock(&st->mu); }
+/* For statements of one's own (weir_store_stmt does it), and for the two functions below. */
+void weir_store_read(struct weir_store *);
+void weir_store_read_end(struct weir_store *);
+
+static inline void
+weir_store_unlock(struct weir_store *st)
+{
+	if (st->is_reading)
+		weir_store_read_end(st);
+	pthread_mutex_unlock(&st->mu);
+}
+
+/* Let go of the lock till the condition is signalled; until: CLOCK_REALTIME, NULL for ever. As pthread_cond_timedwait. */
+static inline int
+weir_store_wait(struct weir_store *st, pthread_cond_t *cond, const struct timespec *until)
+{
+	if (st->is_reading)
+		weir_store_read_end(st);
+	return until ? pthread_cond_timedwait(cond, &st->mu, until) : pthread_cond_wait(cond, &st->mu);
+}
 
 /* ---- transactions; lock held ---- */
 enum weir_code weir_store_begin(struct weir_store *, struct weir_err *);

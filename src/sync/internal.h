@@ -92,6 +92,8 @@ struct dir_habit {
 };
 #define HABITS 16
 
+#define SEND_LOOK 300	/* rows a look at the journal brings */
+
 struct weir_remote {
 	struct weir_sync *sy;
 	const struct weir_remote_conf *conf;
@@ -121,6 +123,10 @@ struct weir_remote {
 
 	struct sizing *sizings;				/* size.c: questions under way */
 	struct send *sends;
+	unsigned nsends;
+	uint64_t look[SEND_LOOK];			/* nodes with due rows, in order of the journal, as of the last look at it */
+	int nlook, look_at;				/* tried up to here */
+	bool is_look_moved;				/* something of this look was begun */
 	bool is_kicked;
 	int64_t next_due_ms;				/* wall clock of the earliest journal row that waits for its time */
 	uint64_t seen_puts;				/* journal_puts of the store when the journal was last looked at */
@@ -221,6 +227,7 @@ struct send_job {
 	enum { SEND_MKDIR, SEND_PUT, SEND_MOVE, SEND_REMOVE, SEND_META } op;
 	uint64_t replaced;				/* MOVE: tombstone whose place it takes */
 	bool is_repeat;					/* MOVE: an earlier try may have arrived, wholly or half */
+	int64_t wait_ms;				/* BUSY: look again after so long; 0: soon */
 };
 enum weir_code send_put(struct weir_remote *, struct send_job *, struct weir_err *);
 enum weir_code send_move(struct weir_remote *, struct send_job *, struct weir_err *);

@@ -184,7 +184,7 @@ push_thread(void *arg)
 		}
 		clock_gettime(CLOCK_REALTIME, &ts);
 		ts.tv_sec++;
-		pthread_cond_timedwait(&p->cond, &st->mu, &ts);
+		weir_store_wait(st, &p->cond, &ts);
 	}
 	weir_store_unlock(st);
 	return NULL;

@@ -57,7 +57,7 @@ pool_thread(void *arg)
 		clock_gettime(CLOCK_REALTIME, &ts);
 		ts.tv_sec += IDLE_S;
 		r->idle++;
-		rc = pthread_cond_timedwait(&r->work, &st->mu, &ts);
+		rc = weir_store_wait(st, &r->work, &ts);
 		r->idle--;
 		if (rc == ETIMEDOUT && !r->sy->is_stopping)
 			break;
@@ -287,7 +287,7 @@ news_thread(void *arg)
 		struct news *n = r->news;
 
 		if (!n) {
-			pthread_cond_wait(&r->news_cond, &st->mu);
+			weir_store_wait(st, &r->news_cond, NULL);
 			continue;
 		}
 		r->news = n->next;
@@ -511,7 +511,7 @@ sync_timer(void *arg)
 			ts.tv_sec++;
 			ts.tv_nsec -= 1000000000;
 		}
-		pthread_cond_timedwait(&sy->timer_cond, &sy->st->mu, &ts);
+		weir_store_wait(sy->st, &sy->timer_cond, &ts);
 	}
 	weir_store_unlock(sy->st);
 	return NULL;
@@ -645,7 +645,7 @@ weir_sync_free(struct weir_sync *sy)
 		weir_wake_all(&sy->remotes[i]->sent, WEIR_E_INTR);
 	for (size_t i = 0; i < sy->nremotes; i++)
 		while (sy->remotes[i]->nthreads)
-			pthread_cond_wait(&sy->remotes[i]->gone, &sy->st->mu);
+			weir_store_wait(sy->st, &sy->remotes[i]->gone, NULL);
 	weir_store_unlock(sy->st);
 	if (sy->has_timer)
 		pthread_join(sy->timer, NULL);

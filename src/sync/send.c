@@ -21,8 +21,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOOK_AT 300	/* rows a pass */
-
 static int64_t
 wall_ms(void)
 {
@@ -54,6 +52,7 @@ void
 weir_sync_kick_now(struct weir_remote *r)
 {
 	r->is_kicked = true;
+	r->nlook = 0; /* a new look at once */
 	if (!r->sy->is_stopping)
 		pthread_cond_signal(&r->sy->timer_cond);
 }
@@ -112,6 +111,7 @@ send_enter(struct weir_remote *r, struct send *s)
 		return false;
 	s->next = r->sends;
 	r->sends = s;
+	r->nsends++;
 	return true;
 }
 
@@ -123,6 +123,7 @@ send_leave(struct weir_remote *r, struct send *s)
 	for (p = &r->sends; *p != s; p = &(*p)->next)
 		;
 	*p = s->next;
+	r->nsends--;
 }
 
 /* ---- deciding ---- */
@@ -201,21 +202,27 @@ is_below(struct weir_store *st, uint64_t dir, uint64_t maybe_above)
 	return false;
 }
 
+/* What waits for a directory does not wait until that one has settled as well: it is due now. One that was tried and failed keeps its time. */
 static bool
 parent_is_there(struct weir_remote *r, uint64_t parent)
 {
+	struct weir_journal_row row;
 	struct weir_node p;
+	bool has_row;
 
 	if (weir_node_get(r->sy->st, parent, &p))
 		return false;
 	if ((p.flags & WEIR_N_ROOT) || p.rparent)
 		return true;
-	if (!weir_journal_get(r->sy->st, parent, NULL) && !weir_store_begin(r->sy->st, NULL)) {
-		if (weir_journal_put(r->sy->st, parent, r->id, 0, NULL))
-			weir_store_rollback(r->sy->st);
-		else
-			weir_store_commit(r->sy->st, NULL);
-	}
+	has_row = weir_journal_get(r->sy->st, parent, &row);
+	if (has_row && (row.attempts || row.code || row.due_ms <= wall_ms() || weir_sync_is_sending(r, parent)))
+		return false;
+	if (weir_store_begin(r->sy->st, NULL))
+		return false;
+	if (weir_journal_put(r->sy->st, parent, r->id, 0, NULL))
+		weir_store_rollback(r->sy->st);
+	else if (!weir_store_commit(r->sy->st, NULL))
+		r->is_kicked = true;
 	return false;
 }
 
@@ -240,6 +247,22 @@ decide_remove(struct weir_remote *r, struct send_job *j)
 	return DECIDE_START;
 }
 
+/* Another node's rename to this place began, and nobody saw its end: what may be there is neither ours nor somebody else's until that is known. */
+static bool
+is_promised(struct weir_store *st, uint64_t node, uint64_t dir, const char *rname)
+{
+	sqlite3_stmt *s = weir_store_stmt(st, "SELECT 1 FROM uploads u JOIN journal j ON j.node=u.node WHERE u.dir=? AND u.name=? AND u.id='" WEIR_UPLOAD_MOVE "' AND u.node<>?");
+	bool found;
+
+	sqlite3_bind_int64(s, 1, (int64_t)dir);
+	sqlite3_bind_text(s, 2, rname, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(s, 3, (int64_t)node);
+	found = sqlite3_step(s) == SQLITE_ROW;
+	sqlite3_reset(s);
+	sqlite3_clear_bindings(s);
+	return found;
+}
+
 static enum decision
 decide_place(struct weir_remote *r, struct send_job *j)
 {
@@ -253,8 +276,9 @@ decide_place(struct weir_remote *r, struct send_job *j)
 		return DECIDE_LATER;
 	if (n->type == WEIR_DIR && !is_new && is_below(st, n->parent, n->id))
 		return DECIDE_LATER;
+	/* Where nothing is known to be, that rename can be ended at once (decide_unfinished), so nothing waits in a ring. */
 	if (weir_node_remote_child(st, n->parent, j->send.to_name, &m))
-		return DECIDE_START;
+		return is_promised(st, n->id, n->parent, j->send.to_name) ? DECIDE_LATER : DECIDE_START;
 	if (weir_sync_is_sending(r, m.id) || (m.flags & WEIR_N_DOUBT))
 		return DECIDE_LATER;
 	if (!m.parent && is_filelike(&m) && is_filelike(n)) {
@@ -382,7 +406,7 @@ send_failed(struct weir_remote *r, struct send_job *j, enum weir_code code, cons
 		weir_store_rollback(st);
 		return;
 	}
-	if (code == WEIR_E_BUSY ? weir_journal_put(st, j->node.id, r->id, next_try_ms(code, 0), NULL) :
+	if (code == WEIR_E_BUSY ? weir_journal_put(st, j->node.id, r->id, j->wait_ms ? wall_ms() + j->wait_ms : next_try_ms(code, 0), NULL) :
 	    weir_journal_fail(st, j->node.id, next_try_ms(code, row.attempts), code, weir_err_text(err, code), NULL))
 		weir_store_rollback(st);
 	else
@@ -501,50 +525,67 @@ step_aside(struct weir_store *st, const uint64_t *nodes, int n, int64_t now)
 		weir_store_commit(st, NULL);
 }
 
-void
-send_schedule(struct weir_remote *r)
+/* The rows that are due, and when the next of the others will be. */
+static void
+look_at_journal(struct weir_remote *r, int64_t now)
 {
 	struct weir_store *st = r->sy->st;
-	uint64_t nodes[LOOK_AT];
-	unsigned busy = 0;
-	int64_t now = wall_ms();
 	sqlite3_stmt *s;
-	int n = 0;
 
-	/* Most who put a row say so; a row that nobody spoke of must not wait for an hour. */
-	if ((!r->is_kicked && r->seen_puts == st->journal_puts && now < r->next_due_ms) || remote_usable(r) || r->sy->is_stopping || r->state == WEIR_REMOTE_CONNECTING || !r->probed_ms)
-		return;
-	for (struct send *x = r->sends; x; x = x->next)
-		busy++;
-	if (busy >= r->limit[JOB_SEND])
-		return;
-	r->is_kicked = false;
+	r->is_kicked = r->is_look_moved = false;
+	r->nlook = r->look_at = 0;
 	r->seen_puts = st->journal_puts;
 	s = weir_store_stmt(st, "SELECT node FROM journal WHERE remote=? AND due<=? ORDER BY seq LIMIT ?");
 	sqlite3_bind_int64(s, 1, (int64_t)r->id);
 	sqlite3_bind_int64(s, 2, now);
-	sqlite3_bind_int(s, 3, LOOK_AT);
-	while (n < LOOK_AT && sqlite3_step(s) == SQLITE_ROW)
-		nodes[n++] = (uint64_t)sqlite3_column_int64(s, 0);
+	sqlite3_bind_int(s, 3, SEND_LOOK);
+	while (r->nlook < SEND_LOOK && sqlite3_step(s) == SQLITE_ROW)
+		r->look[r->nlook++] = (uint64_t)sqlite3_column_int64(s, 0);
 	sqlite3_reset(s);
-	for (int i = 0; i < n; i++) {
-		unsigned now_busy = 0;
-
-		for (struct send *x = r->sends; x; x = x->next)
-			now_busy++;
-		if (now_busy >= r->limit[JOB_SEND])
-			break;
-		if (!weir_sync_is_sending(r, nodes[i]))
-			try_row(r, nodes[i]);
-	}
-	if (n == LOOK_AT && !r->sends)
-		step_aside(st, nodes, n, now);
 	s = weir_store_stmt(st, "SELECT coalesce(min(due),?) FROM journal WHERE remote=? AND due>?");
 	sqlite3_bind_int64(s, 1, now + 3600000);
 	sqlite3_bind_int64(s, 2, (int64_t)r->id);
 	sqlite3_bind_int64(s, 3, now);
 	r->next_due_ms = sqlite3_step(s) == SQLITE_ROW ? sqlite3_column_int64(s, 0) : now + 1000;
 	sqlite3_reset(s);
-	if (n && r->next_due_ms > now + 1000) /* what was blocked is looked at again soon */
+	if (r->nlook && r->next_due_ms > now + 1000) /* what was blocked is looked at again soon */
 		r->next_due_ms = now + 1000;
+}
+
+/* A row that was due when the journal was looked at may have been put off since: its file is being written again. */
+static bool
+is_still_due(struct weir_remote *r, uint64_t node, int64_t now)
+{
+	struct weir_journal_row row;
+
+	return !weir_sync_is_sending(r, node) && weir_journal_get(r->sy->st, node, &row) && row.due_ms <= now;
+}
+
+/* Goes on in the last look where it ended, and looks again when that is used up: a sorted look for every upload that ends would cost more than the
+ * upload. What was blocked when its turn came is in the next look, in front. */
+void
+send_schedule(struct weir_remote *r)
+{
+	int64_t now = wall_ms();
+
+	if (remote_usable(r) || r->sy->is_stopping || r->state == WEIR_REMOTE_CONNECTING || !r->probed_ms)
+		return;
+	for (int looks = 0; looks < 4; looks++) { /* then the timer goes on */
+		while (r->look_at < r->nlook && r->nsends < r->limit[JOB_SEND]) {
+			uint64_t node = r->look[r->look_at++];
+			unsigned before = r->nsends;
+
+			if (is_still_due(r, node, now))
+				try_row(r, node);
+			r->is_look_moved |= r->nsends != before;
+		}
+		/* Most who put a row say so; a row that nobody spoke of must not wait for an hour. */
+		if (r->nsends >= r->limit[JOB_SEND] || (!r->is_kicked && r->seen_puts == r->sy->st->journal_puts && now < r->next_due_ms))
+			return;
+		if (r->nlook == SEND_LOOK && !r->is_look_moved && !r->nsends)
+			step_aside(r->sy->st, r->look, r->nlook, now);
+		look_at_journal(r, now);
+		if (!r->nlook)
+			return;
+	}
 }

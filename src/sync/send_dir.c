@@ -428,6 +428,20 @@ move_deep(struct move *m, struct weir_stat *got, struct weir_err *err)
 
 /* ---- the operations ---- */
 
+#define DOUBT_MS 10000	/* a request that a server took before we went away has had its effect by then */
+
+/* Nothing is there yet. A busy server may still work on what a worker sent that is dead by now, so it is looked at again, ever less often. */
+static bool
+is_doubt_young(struct move *m)
+{
+	int64_t age = (weir_wall_ns() - m->j->node.btime_ns) / 1000000;
+
+	if (age < 0 || age >= DOUBT_MS)
+		return false;
+	m->j->wait_ms = age < 500 ? 250 : age / 2;
+	return true;
+}
+
 /* An upload that may have arrived under a name the file does not have any more. What is there goes only if it is what we sent. */
 static enum weir_code
 remove_doubt(struct move *m, struct weir_err *err)
@@ -451,6 +465,8 @@ remove_doubt(struct move *m, struct weir_err *err)
 		r = be->ops->remove(be, &m->ctx, &w, false, err);
 	}
 	weir_stat_free(&theirs);
+	if (r == WEIR_E_NOENT && is_doubt_young(m))
+		return WEIR_E_BUSY;
 	if (r == WEIR_E_NOENT || r == WEIR_E_CHANGED)
 		r = WEIR_OK;
 	return r ? r : settle_remove(m, err);

@@ -322,7 +322,7 @@ parts_begin(struct parts *ps, struct weir_err *err)
 	weir_store_lock(st);
 	/* Only a wholly sealed version can be continued after a crash: a later write reopens a page in a transaction, which drops the row. */
 	if (p->c->wgen == p->wgen && !(r = weir_store_begin(st, err))) {
-		if ((r = weir_upload_drop(st, ps->row.node, err)) || (r = weir_upload_put(st, &ps->row, err)))
+		if ((r = weir_content_save(p->c, err)) || (r = weir_upload_drop(st, ps->row.node, err)) || (r = weir_upload_put(st, &ps->row, err)))
 			weir_store_rollback(st);
 		else
 			r = weir_store_commit(st, err);
@@ -352,7 +352,7 @@ parts_send(struct parts *ps)
 	}
 	parts_work(ps);
 	while (ps->helpers)
-		pthread_cond_wait(&ps->done, &st->mu);
+		weir_store_wait(st, &ps->done, NULL);
 	ps->end = ps->count;
 	parts_work(ps);
 	weir_store_unlock(st);

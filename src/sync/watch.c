@@ -611,7 +611,7 @@ watch_thread(void *arg)
 			ts.tv_sec++;
 			ts.tv_nsec -= 1000000000;
 		}
-		pthread_cond_timedwait(&r->watch.cond, &st->mu, &ts);
+		weir_store_wait(st, &r->watch.cond, &ts);
 	}
 	weir_store_unlock(st);
 	return NULL;

@@ -647,6 +647,18 @@ common_begin(struct emu_req *req)
 	return MHD_YES;
 }
 
+/* A busy server does what it has read, whoever still listens. */
+static void
+common_late(struct emu_conn *c)
+{
+	int64_t ms = (int64_t)emu_value(&emu_switches[EMU_LATE_MS]);
+
+	if (!c->fate.late)
+		return;
+	emu_count_fault("late");
+	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }, NULL);
+}
+
 static enum MHD_Result
 common_handle(void *cls, struct MHD_Connection *mhd, const char *url, const char *method, const char *version, const char *data,
     size_t *size, void **ctx)
@@ -673,6 +685,8 @@ common_handle(void *cls, struct MHD_Connection *mhd, const char *url, const char
 		*size = 0;
 		return MHD_YES;
 	}
+	if (!req->is_replied)
+		common_late(c);
 	if (!req->is_replied)
 		common_proto->end(req);
 	if (!req->is_replied)

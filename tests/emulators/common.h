@@ -109,6 +109,7 @@ enum {
 	EMU_LATENCY_MS, EMU_BANDWIDTH, EMU_ERROR_RATE, EMU_ERROR_NEXT, EMU_ERROR_STATUS, EMU_ERROR_CODE, EMU_RETRY_AFTER,
 	EMU_RESET_RATE, EMU_RESET_NEXT, EMU_RESET_AFTER, EMU_STALL_RATE, EMU_STALL_NEXT, EMU_STALL_AFTER, EMU_STALL_MS,
 	EMU_STALL_ALL, EMU_TRUNCATE_RATE, EMU_TRUNCATE_NEXT, EMU_LOST_RATE, EMU_LOST_NEXT, EMU_LOST_STATUS, EMU_LOST_RESET, EMU_LOST_STALL,
+	EMU_LATE_NEXT, EMU_LATE_MS,
 	EMU_CLOCK_SKEW, EMU_FAULT_METHOD, EMU_FAULT_OP, EMU_FAULT_PATH, EMU_SWITCHES
 };
 extern struct emu_switch emu_switches[];
@@ -117,7 +118,7 @@ bool emu_roll(struct emu_switch *rate);		/* true with that probability */
 bool emu_take(struct emu_switch *next);		/* counts down; true while above 0 */
 /* What shall go wrong with this request: decided once, after route. */
 struct emu_fate {
-	bool error, reset, stall, truncate, lost, lost_stalls;
+	bool error, reset, stall, truncate, lost, lost_stalls, late;
 	int64_t reset_after, stall_after;	/* bytes of body, either way; 0: before the answer */
 };
 void emu_fate(const struct emu_req *, struct emu_fate *);

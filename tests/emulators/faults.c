@@ -35,6 +35,8 @@ struct emu_switch emu_switches[EMU_SWITCHES + 1] = {
 	[EMU_LOST_STATUS] = { "after_success_status", "the status of that answer", 500 },
 	[EMU_LOST_RESET] = { "after_success_reset", "1: reset instead of an answer" },
 	[EMU_LOST_STALL] = { "after_success_stall", "1: with it begins stall_all, so that nobody asks again before that is 0" },
+	[EMU_LATE_NEXT] = { "late_next", "do the next N matching changes only late_ms after they came, also when the client has gone" },
+	[EMU_LATE_MS] = { "late_ms", "see late_next" },
 	[EMU_CLOCK_SKEW] = { "clock_skew", "seconds the server's clock is ahead" },
 	[EMU_FAULT_METHOD] = { "fault_method", "comma list: faults strike only these methods" },
 	[EMU_FAULT_OP] = { "fault_op", "comma list: faults strike only these operations (see stats)" },
@@ -165,6 +167,7 @@ emu_fate(const struct emu_req *req, struct emu_fate *f)
 		f->stall = faults_take(&s[EMU_STALL_NEXT]) || faults_roll(&s[EMU_STALL_RATE]);
 		f->truncate = faults_take(&s[EMU_TRUNCATE_NEXT]) || faults_roll(&s[EMU_TRUNCATE_RATE]);
 		f->lost = faults_take(&s[EMU_LOST_NEXT]) || faults_roll(&s[EMU_LOST_RATE]);
+		f->late = faults_take(&s[EMU_LATE_NEXT]);
 		f->lost_stalls = f->lost && s[EMU_LOST_STALL].value > 0;
 		f->reset_after = f->reset ? (int64_t)s[EMU_RESET_AFTER].value : 0;
 		f->stall_after = f->stall ? (int64_t)s[EMU_STALL_AFTER].value : 0;

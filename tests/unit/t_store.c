@@ -178,6 +178,9 @@ seal(struct weir_content *c)
 	weir_store_unlock(st);
 	r = weir_content_seal(c, &err);
 	weir_store_lock(st);
+	begin();
+	CU_ASSERT(weir_content_save(c, &err) == WEIR_OK);
+	commit();
 	return r;
 }
 

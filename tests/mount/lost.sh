@@ -1,0 +1,126 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A change arrives at the storage and its answer does not, and before anybody knows, the tree goes on: nothing comes back, nothing becomes a conflict.
+# weir-test: timeout=180 asan=yes
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/remotes.sh"
+[ -e /dev/fuse ] || skip_all "no /dev/fuse"
+start_emu s3emu --access-key key --secret-key secret --bucket bucket || skip_all "s3emu was not built"
+cat > "$CONF" <<C
+[weir]
+cache_dir = $T/cache
+[remote s]
+type = s3
+endpoint = $url
+region = us-east-1
+bucket = bucket
+access_key = key
+secret_key = secret
+C
+chmod 600 "$CONF"
+emu() { curl -sf -X POST "$url/_emu/set?$1" > /dev/null || bail "the emulator refuses $1"; }
+stats() { curl -sf "$url/_emu/stats"; }
+lost() { json "$(stats)" "v['faults'].get('lost', 0)"; }
+D=$MNT/s
+
+lose() {	# OP COMMAND…: the next change of this kind arrives, its answer does not, and weir's next question waits
+	local before
+	before=$(lost)
+	emu "after_success_stall=1&fault_op=$1&after_success_next=1"
+	shift
+	"$@"
+	lost_one() { [ "$(lost)" != "$before" ]; }
+	wait_for 60 lost_one || bail "no answer was lost" "$(stats)"
+}
+go_on() { emu 'stall_all=0&after_success_stall=0&fault_op='; flushed "$1"; }
+put() { echo "$2" > "$D/$1"; }
+tree() { (shopt -s nullglob; cd "$D" && for f in *; do echo "$f=$(cat "$f")"; done) 2> /dev/null | tr '\n' ' '; }
+clean() { rm -f "$D"/*; flushed "$1: all is removed"; is "$1: nothing comes back" "$(tree)" ""; }
+
+warm() { put w w; flushed "$1: a file"; mv "$D/w" "$D/w2"; flushed "$1: renamed"; rm "$D/w2"; flushed "$1: removed"; }	# what the storage can do is asked at the first need
+
+start_mount
+for kill in no yes; do
+	warm "$kill"
+	w="renamed over"
+	[ $kill = no ] || w="$w, killed"
+	put a first
+	put b second
+	flushed "$w: two files"
+	exec 9> "$D/b"	# changed and not sent while it is open: it is first in the journal
+	echo "second, changed" >&9
+	sync "$D/b"
+	lose CopyObject mv "$D/a" "$D/x"
+	mv "$D/b" "$D/x"
+	exec 9>&-
+	if [ $kill = yes ]; then
+		sup=$(supervisor_pid) wrk=$(worker_pid)
+		kill -9 "$sup" "$wrk"
+		umount -l "$MNT"
+		emu 'stall_all=0&after_success_stall=0&fault_op='
+		start_mount
+	fi
+	go_on "$w: all arrives"
+	is "$w: the last one has the name, nothing else is there" "$(tree)" "x=second, changed "
+	clean "$w"
+
+	w="renamed and removed"
+	[ $kill = no ] || w="$w, killed"
+	put a first
+	flushed "$w: a file"
+	lose CopyObject mv "$D/a" "$D/x"
+	rm "$D/x"
+	if [ $kill = yes ]; then
+		sup=$(supervisor_pid) wrk=$(worker_pid)
+		kill -9 "$sup" "$wrk"
+		umount -l "$MNT"
+		emu 'stall_all=0&after_success_stall=0&fault_op='
+		start_mount
+	fi
+	go_on "$w: all arrives"
+	is "$w: nothing is there" "$(tree)" ""
+	put x new
+	flushed "$w: the name is free"
+	is "$w: and used" "$(tree)" "x=new "
+	clean "$w"
+
+	w="put and renamed"
+	[ $kill = no ] || w="$w, killed"
+	lose PutObject put a first
+	mv "$D/a" "$D/x"
+	put a other
+	if [ $kill = yes ]; then
+		sup=$(supervisor_pid) wrk=$(worker_pid)
+		kill -9 "$sup" "$wrk"
+		umount -l "$MNT"
+		emu 'stall_all=0&after_success_stall=0&fault_op='
+		start_mount
+	fi
+	go_on "$w: all arrives"
+	is "$w: both are there under their names" "$(tree)" "a=other x=first "
+	clean "$w"
+done
+# --- a server that does what a client sent which is dead by now ---
+late() { json "$(stats)" "v['faults'].get('late', 0)"; }
+for what in removed renamed; do
+	w="late and $what, killed"
+	before=$(late)
+	emu "late_ms=2500&fault_op=PutObject&late_next=1"
+	put a first
+	late_one() { [ "$(late)" != "$before" ]; }
+	wait_for 60 late_one || bail "nothing was late" "$(stats)"
+	if [ $what = removed ]; then rm "$D/a"; else mv "$D/a" "$D/x"; fi
+	sup=$(supervisor_pid) wrk=$(worker_pid)
+	kill -9 "$sup" "$wrk"
+	umount -l "$MNT"
+	start_mount
+	go_on "$w: all arrives"
+	arrived() { [ "$(json "$(stats)" "v['in_flight']")" = 0 ]; }
+	wait_for 30 arrived || fail "$w: it has landed"
+	check "$w: all is looked at again" "$WEIR" refresh "$MNT/s"
+	is "$w: it does not come back" "$(tree)" "$([ $what = removed ] || echo "x=first ")"
+	clean "$w"
+done
+is "no conflict was made" "$("$WEIR" status --json "$MNT" | grep -c '"conflict"')" 0
+unmounted "umount"
+done_testing
