@@ -13,8 +13,14 @@ static const struct weir_verb *const cli_verbs[] = {
     &weir_verb_ls, &weir_verb_cat, &weir_verb_cp, &weir_verb_prefetch, &weir_verb_dataset, &weir_verb_stage,
     &weir_verb_run, &weir_verb_try, &weir_verb_train, &weir_verb_develop, &weir_verb_predict,
     &weir_verb_jobs, &weir_verb_logs, &weir_verb_attach, &weir_verb_exec, &weir_verb_stop, &weir_verb_again, &weir_verb_rm, &weir_verb_gc,
-    &weir_verb_share, &weir_verb_unshare, &weir_verb_access, &weir_verb_modules,
+    &weir_verb_share, &weir_verb_unshare, &weir_verb_access, &weir_verb_modules, &weir_verb_completion,
 };
+
+const struct weir_verb *
+weir_cli_verb(size_t i)
+{
+	return i < WEIR_LEN(cli_verbs) ? cli_verbs[i] : NULL;
+}
 
 static void
 cli_help(void)
@@ -22,7 +28,7 @@ cli_help(void)
 	printf("usage: weir VERB [options] …\n\nOne tree over your storages, and jobs that see it at /storage.\n\n");
 	for (size_t i = 0; i < WEIR_LEN(cli_verbs); i++)
 		if (!cli_verbs[i]->is_hidden)
-			printf("  %-9s %s\n", cli_verbs[i]->name, cli_verbs[i]->summary);
+			printf("  %-10s %s\n", cli_verbs[i]->name, cli_verbs[i]->summary);
 	printf("\n'weir VERB --help' tells the options of a verb; the manual is weir(1), weir-run(1), weir-try(1), weir-jobs(1) and weir.conf(5).\n");
 }
 

@@ -61,7 +61,8 @@ extern const struct weir_verb weir_verb_mount, weir_verb_umount, weir_verb_statu
 extern const struct weir_verb weir_verb_run, weir_verb_try, weir_verb_train, weir_verb_develop, weir_verb_predict, weir_verb_jobs, weir_verb_logs,
     weir_verb_attach, weir_verb_stop, weir_verb_rm, weir_verb_gc, weir_verb_exec, weir_verb_again;
 extern const struct weir_verb weir_verb_access, weir_verb_share, weir_verb_unshare;
-extern const struct weir_verb weir_verb_modules;
+extern const struct weir_verb weir_verb_modules, weir_verb_completion;
+const struct weir_verb *weir_cli_verb(size_t i);	/* of the table, hidden ones too; NULL after the last */
 extern const struct weir_verb weir_verb_ls, weir_verb_cat, weir_verb_cp, weir_verb_prefetch, weir_verb_dataset, weir_verb_stage;
 int weir_mount_helper(int argc, char **argv);	/* as mount.weir, called by mount(8) */
 
