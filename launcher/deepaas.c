@@ -276,16 +276,19 @@ deepaas_form_free(struct deepaas_form *f)
 
 /* ---- predict ---- */
 
-/* Its own words, from {"message": …}, {"error": …} or the text itself. */
+/* Its own words, from {"message": …}, {"error": …} or the text itself; of webargs (422) {"NAME": ["Not a valid integer."]}. */
 static enum weir_code
 deepaas_failed(const struct weir_http_resp *resp, struct weir_err *err)
 {
 	json_t *v = json_loadb(weir_buf_str(&resp->body), resp->body.len, 0, NULL);
 	json_t *message = json_object_get(v, "message") != NULL ? json_object_get(v, "message") : json_object_get(v, "error");
-	WEIR_AUTO(weir_freep) char *text = message != NULL && !json_is_string(message) ? json_dumps(message, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-	const char *words = json_is_string(message) ? json_string_value(message) : text != NULL ? text : v != NULL ? NULL : weir_buf_str(&resp->body);
+	WEIR_AUTO(weir_freep) char *text = v != NULL && !json_is_string(message) ? json_dumps(message != NULL ? message : v, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+	const char *words = json_is_string(message) ? json_string_value(message) : text != NULL ? text : weir_buf_str(&resp->body);
 	enum weir_code r = resp->status / 100 == 4 ? WEIR_E_INVAL : WEIR_E_SERVER;
 
+	/* aiohttp's answer when the model's code raises something: what, stands in the module's log only. */
+	if (words != NULL && strstr(words, "Server got itself in trouble") != NULL)
+		words = "its own words are in its log ('weir logs')";
 	weir_err_set(err, r, "%s (HTTP status %d)%s%.300s", r == WEIR_E_INVAL ? "the model refuses the request" : "the model failed", resp->status, words != NULL ? ": " : "", words != NULL ? words : "");
 	json_decref(v);
 	return r;
