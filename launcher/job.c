@@ -509,6 +509,8 @@ job_real(struct weir_job *job)
 	weir_jobs_reconcile();
 	weir_engine_warn(job);
 	status = job_begin(job);
+	weir_closep(&job->admission_fd);
+	job->admission_fd = -1;
 	if (status != 0)
 		return status;
 	return job->is_detached ? job_detach(job) : job_whole(job);
@@ -517,11 +519,15 @@ job_real(struct weir_job *job)
 int
 weir_job_run(const struct weir_job_options *o)
 {
-	struct weir_job job = {.o = o, .lock_fd = -1, .log_fd = -1, .ready_fd = -1, .start_ms = weir_now_ms()};
+	struct weir_job job = {.o = o, .lock_fd = -1, .admission_fd = -1, .log_fd = -1, .ready_fd = -1, .start_ms = weir_now_ms()};
 	struct weir_err err = {0};
 	enum weir_code r = weir_job_parse(&job, &err);
 	int status = 0;
 
+	if (r == WEIR_OK && !o->is_dry_run)
+		job.admission_fd = weir_state_admission();
+	if (r == WEIR_OK)
+		r = weir_job_settle(&job, &err);
 	if (r) {
 		weir_job_say("%s: %s", o->mode != NULL ? o->mode->name : "run", weir_err_text(&err, r));
 		status = r == WEIR_E_NOENT && job.engine != NULL ? WEIR_JOB_ENGINE : WEIR_JOB_USAGE;

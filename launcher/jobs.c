@@ -160,6 +160,25 @@ jobs_sum(const char *mode, const char *key)
 	return sum;
 }
 
+bool
+weir_jobs_have_port(unsigned port)
+{
+	struct weir_state **v;
+	struct weir_err err = {0};
+	size_t n, k;
+	bool found = false;
+	json_t *p;
+
+	if (weir_state_list(&v, &n, &err) != WEIR_OK)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		json_array_foreach (v[i]->is_live ? json_object_get(v[i]->v, "ports") : NULL, k, p)
+			found = found || json_integer_value(json_object_get(p, "outside")) == (json_int_t)port;
+	}
+	weir_state_list_free(v, n);
+	return found;
+}
+
 size_t
 weir_jobs_count(const char *mode)
 {

@@ -30,5 +30,6 @@ int weir_jobs_predict(const char *name, const char *const *files, size_t nfiles,
 size_t weir_jobs_count(const char *mode);
 /* GPUs that running jobs hold. */
 size_t weir_jobs_gpus(void);
+bool weir_jobs_have_port(unsigned port);	/* has a living job this port of 127.0.0.1, or will it have it once its image is here? */
 
 #endif

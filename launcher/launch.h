@@ -63,6 +63,7 @@ struct weir_job {
 	char *source;		/* mountpoint + path: what stands at /storage. NULL without storage */
 	dev_t mount_dev;	/* of the mount that the job sees */
 	struct weir_state *state;	/* its state folder; NULL in a dry run */
+	int admission_fd;	/* >= 0: until it has one, no other job is counted or begun */
 	int log_fd;		/* > 0: takes the job's output beside the terminal */
 	int ready_fd;		/* >= 0: somebody waits there until a detached job has started */
 	void *mode_data;	/* the mode's own, freed with free() */
@@ -228,6 +229,7 @@ int weir_job_allow(struct weir_job *);
 
 /* ---- parse.c, plan.c ---- */
 enum weir_code weir_job_parse(struct weir_job *, struct weir_err *);
+enum weir_code weir_job_settle(struct weir_job *, struct weir_err *);	/* what other jobs may have: ports. Under admission */
 void weir_job_env(struct weir_job *, const char *name, const char *value);	/* what is added later wins */
 void weir_job_port(struct weir_job *, const char *name, unsigned inside, unsigned outside);
 void weir_job_free(struct weir_job *);

@@ -14,6 +14,7 @@
 
 #include "../src/conf/conf.h"
 #include "../src/util/text.h"
+#include "jobs.h"
 #include "launch.h"
 #include "state.h"
 
@@ -215,11 +216,11 @@ parse_choose_port(struct weir_job *job, struct weir_job_port *p, struct weir_err
 	if (is_fixed)
 		p->outside = p->inside;
 	if (p->outside != 0)
-		return parse_free_port(p->outside) != 0 ? WEIR_OK : weir_err_set(err, WEIR_E_INVAL, "port %u of this host is in use", p->outside);
+		return parse_free_port(p->outside) != 0 && !weir_jobs_have_port(p->outside) ? WEIR_OK : weir_err_set(err, WEIR_E_INVAL, "port %u of this host is in use", p->outside);
 	for (unsigned i = 0, wanted = p->inside; i < 32; i++, wanted = 0) {
 		unsigned port = parse_free_port(wanted);
 
-		if (port == 0 || parse_port_is_taken(job, p, port) || (wanted == 0 && port < 1024))
+		if (port == 0 || parse_port_is_taken(job, p, port) || weir_jobs_have_port(port) || (wanted == 0 && port < 1024))
 			continue;
 		p->outside = port;
 		return WEIR_OK;
@@ -343,13 +344,17 @@ weir_job_parse(struct weir_job *job, struct weir_err *err)
 		r = job->engine->check(job, err);
 	if (r == WEIR_OK)
 		r = weir_share_parse(job, err);
-	if (r == WEIR_OK)
-		r = parse_ports(job, err);
-	if (r == WEIR_OK && job->mode != NULL && job->mode->settle != NULL)
-		r = job->mode->settle(job, err);
 	if (job->shm_bytes == 0)
 		job->shm_bytes = job->memory_bytes / 2;
 	return r;
+}
+
+enum weir_code
+weir_job_settle(struct weir_job *job, struct weir_err *err)
+{
+	enum weir_code r = parse_ports(job, err);
+
+	return r == WEIR_OK && job->mode != NULL && job->mode->settle != NULL ? job->mode->settle(job, err) : r;
 }
 
 void
@@ -358,6 +363,7 @@ weir_job_free(struct weir_job *job)
 	weir_words_free(&job->env);
 	weir_words_free(&job->hidden);
 	weir_words_free(&job->staged);
+	weir_closep(&job->admission_fd);
 	weir_words_free(&job->command);
 	weir_gpus_free(&job->gpus);
 	weir_state_free(job->state);

@@ -96,11 +96,11 @@ weir_staged_in(struct weir_job *job)
 	struct weir_words w = {0};
 	int status;
 
+	weir_state_set(job->state, "staged", json_string(folder));	/* also for what an earlier one left: weir gc finds it by this */
 	if (access(folder, F_OK) == 0) {
 		weir_job_say("what an earlier job '%s' changed was not sent, and is kept in '%s'; 'weir gc' sends it", job->name, folder);
 		return WEIR_JOB_STORAGE;
 	}
-	weir_state_set(job->state, "staged", json_string(folder));
 	weir_words_add(&w, "stage");
 	weir_words_add(&w, "in");
 	weir_words_add(&w, "-c");

@@ -105,6 +105,21 @@ weir_state_status(struct weir_state *s, const char *status)
 
 /* ---- locks ---- */
 
+int
+weir_state_admission(void)
+{
+	WEIR_AUTO(weir_freep) char *root = weir_state_root();
+	WEIR_AUTO(weir_freep) char *path = weir_xasprintf("%s.lock", root);
+	int fd;
+
+	if (weir_mkdirs(root, 0700) != 0)
+		return -1;	/* making the job's own folder will say why */
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd >= 0)
+		flock(fd, LOCK_EX);
+	return fd;
+}
+
 static int
 state_lock(struct weir_state *s)
 {

@@ -23,6 +23,8 @@ struct weir_state {
 };
 
 char *weir_state_root(void);	/* owned; not made yet */
+/* One launcher at a time counts the jobs there are and adds its own: a file descriptor whose close lets the next one in, or -1. */
+int weir_state_admission(void);
 /* A new job of this name, locked, status "queued". The folder of one that has ended is taken over, with everything in it removed. EXIST: one of that name is
  * running. */
 enum weir_code weir_state_new(const char *name, struct weir_state **out, struct weir_err *);

@@ -84,6 +84,15 @@ run "$WEIR" try --catalogue "$T/catalogue" --detach --name t4 digits
 is "a fourth try at once is refused" "$rc" 239
 check "weir stop" "$WEIR" stop t1 t2 t3
 is "and all three are gone" "$(state t1 "['status']")$(state t3 "['status']") $($WEIR_PODMAN ps -aq)" "stoppedstopped "
+"$WEIR" rm --all
+for i in 1 2 3 4 5 6; do
+	timeout 110 "$WEIR" try --catalogue "$T/catalogue" --detach --name "c$i" digits > /dev/null 2> "$T/c$i.err" &
+	tries[i]=$!
+done
+begun=0
+for i in 1 2 3 4 5 6; do wait "${tries[i]}" && begun=$((begun + 1)); done
+is "of six tries at once three begin" "$begun $(cat "$T"/c?.err | grep -c 'tries at once')" "3 3"
+"$WEIR" stop $("$WEIR" jobs | awk '$1 ~ /^c[1-6]$/ {print $1}') > /dev/null 2>&1
 run "$WEIR" try --catalogue "$T/catalogue" --time 4s digits
 is "its time is how a try ends" "$rc" 0
 "$WEIR" rm --all
