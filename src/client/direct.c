@@ -444,8 +444,17 @@ static enum weir_code
 direct_flush(struct weir_tree *t, const char *path, bool (*progress)(void *, const struct weir_flush_progress *), void *arg, struct weir_err *err)
 {
 	struct direct_flush f = {.t = t, .progress = progress, .arg = arg};
+	enum weir_code r = weir_fs_flush(t->fs, path, direct_flush_progress, &f, err);
+	WEIR_AUTO(weir_freep) char *remote = NULL;
+	struct weir_err other = {0};
 
-	return weir_fs_flush(t->fs, path, direct_flush_progress, &f, err);
+	/* What an earlier process left unsent of this remote goes too: cut off at the end of each short use, it might never be sent. If it fails that is not this
+	 * caller's failure. */
+	if (r == WEIR_OK && t->is_by_remote && strchr(path + 1, '/') != NULL) {
+		remote = weir_xstrndup(path, (size_t)(strchr(path + 1, '/') - path));
+		(void)weir_fs_flush(t->fs, remote, direct_flush_progress, &f, &other);
+	}
+	return r;
 }
 
 static void

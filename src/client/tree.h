@@ -69,7 +69,8 @@ enum weir_code weir_tree_write(struct weir_tree_file *, const void *buf, size_t 
 /* Closes in any case. What it says (a full quota, a remote with write = through) counts as much as a failed write. NULL is fine. */
 enum weir_code weir_tree_close_file(struct weir_tree_file *, struct weir_err *);
 
-/* Send everything below path and wait until the storage has it; progress as of weir_fs_flush(), may be NULL. Local: nothing to do. */
+/* Send everything below path and wait until the storage has it; progress as of weir_fs_flush(), may be NULL. Local: nothing to do. A direct tree by remotes then
+ * sends what else is left of that remote. */
 enum weir_code weir_tree_flush(struct weir_tree *, const char *path, bool (*progress)(void *arg, const struct weir_flush_progress *), void *arg, struct weir_err *);
 /* What is known of path and of what is below it is asked for again at its next touch. On a mount: below it only, because what a mount shows is as old as its
  * configuration lets it be, for all alike. */

@@ -67,6 +67,7 @@ check "by a path of the namespace, from standard input" bash -c "head -n 3 $T/li
 
 # more than the cache holds
 mkdir "$T/remote/a/much"; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do head -c 8000000 /dev/urandom > "$T/remote/a/much/m$i"; done
+wait_for 60 test -d "$MNT/a/much" || fail "what others made shows"
 refuse "more than the cache holds" 1 "the cache holds no more: [678] files, .* MB are there, what follows is not" "$WEIR" prefetch "$MNT/a/much"
 check "its first files stay" timeout 20 cmp "$MNT/a/much/m1" "$T/remote/a/much/m1"
 
