@@ -32,6 +32,14 @@ lose() {	# OP COMMAND…: the next change of this kind arrives, its answer does 
 	lost_one() { [ "$(lost)" != "$before" ]; }
 	wait_for 60 lost_one || bail "no answer was lost" "$(stats)"
 }
+killed() {	# both processes; the next mount finds a server that answers
+	local sup wrk
+	sup=$(supervisor_pid) wrk=$(worker_pid)
+	kill -9 "$sup" "$wrk"
+	umount -l "$MNT"
+	emu 'stall_all=0&after_success_stall=0&fault_op='
+	start_mount
+}
 go_on() { emu 'stall_all=0&after_success_stall=0&fault_op='; flushed "$1"; }
 put() { echo "$2" > "$D/$1"; }
 tree() { (shopt -s nullglob; cd "$D" && for f in *; do echo "$f=$(cat "$f")"; done) 2> /dev/null | tr '\n' ' '; }
@@ -53,13 +61,7 @@ for kill in no yes; do
 	lose CopyObject mv "$D/a" "$D/x"
 	mv "$D/b" "$D/x"
 	exec 9>&-
-	if [ $kill = yes ]; then
-		sup=$(supervisor_pid) wrk=$(worker_pid)
-		kill -9 "$sup" "$wrk"
-		umount -l "$MNT"
-		emu 'stall_all=0&after_success_stall=0&fault_op='
-		start_mount
-	fi
+	[ $kill = no ] || killed
 	go_on "$w: all arrives"
 	is "$w: the last one has the name, nothing else is there" "$(tree)" "x=second, changed "
 	clean "$w"
@@ -70,13 +72,7 @@ for kill in no yes; do
 	flushed "$w: a file"
 	lose CopyObject mv "$D/a" "$D/x"
 	rm "$D/x"
-	if [ $kill = yes ]; then
-		sup=$(supervisor_pid) wrk=$(worker_pid)
-		kill -9 "$sup" "$wrk"
-		umount -l "$MNT"
-		emu 'stall_all=0&after_success_stall=0&fault_op='
-		start_mount
-	fi
+	[ $kill = no ] || killed
 	go_on "$w: all arrives"
 	is "$w: nothing is there" "$(tree)" ""
 	put x new
@@ -89,13 +85,7 @@ for kill in no yes; do
 	lose PutObject put a first
 	mv "$D/a" "$D/x"
 	put a other
-	if [ $kill = yes ]; then
-		sup=$(supervisor_pid) wrk=$(worker_pid)
-		kill -9 "$sup" "$wrk"
-		umount -l "$MNT"
-		emu 'stall_all=0&after_success_stall=0&fault_op='
-		start_mount
-	fi
+	[ $kill = no ] || killed
 	go_on "$w: all arrives"
 	is "$w: both are there under their names" "$(tree)" "a=other x=first "
 	clean "$w"
@@ -110,10 +100,7 @@ for what in removed renamed; do
 	late_one() { [ "$(late)" != "$before" ]; }
 	wait_for 60 late_one || bail "nothing was late" "$(stats)"
 	if [ $what = removed ]; then rm "$D/a"; else mv "$D/a" "$D/x"; fi
-	sup=$(supervisor_pid) wrk=$(worker_pid)
-	kill -9 "$sup" "$wrk"
-	umount -l "$MNT"
-	start_mount
+	killed
 	go_on "$w: all arrives"
 	arrived() { [ "$(json "$(stats)" "v['in_flight']")" = 0 ]; }
 	wait_for 30 arrived || fail "$w: it has landed"
