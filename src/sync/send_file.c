@@ -90,6 +90,7 @@ static enum weir_code
 put_prepare_content(struct put *p, struct weir_err *err)
 {
 	struct weir_store *st = p->r->sy->st;
+	uint64_t pages;
 	bool dropped;
 	enum weir_code r;
 
@@ -99,9 +100,13 @@ put_prepare_content(struct put *p, struct weir_err *err)
 	}
 	weir_store_unlock(st);
 	r = weir_content_seal(p->c, err);
-	if (!r && weir_content_npages(p->c))
-		r = weir_content_verify(p->c, 0, weir_content_npages(p->c) - 1, &dropped, err);
 	weir_store_lock(st);
+	pages = weir_content_npages(p->c);
+	if (!r && pages) {
+		weir_store_unlock(st);
+		r = weir_content_verify(p->c, 0, pages - 1, &dropped, err);
+		weir_store_lock(st);
+	}
 	if (!r && !p->c->is_complete)
 		r = WEIR_E_BUSY;
 	return r ? r : weir_content_freeze(p->c, err);
