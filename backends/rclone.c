@@ -172,9 +172,23 @@ rclone_status(const struct weir_dav_call *c)
 	return s == 403 && (strcmp(m, "MOVE") == 0 || strcmp(m, "COPY") == 0) ? 500 : s;
 }
 
+/* Its remote control speaks JSON: what it cannot be asked about must not come to be. */
+static enum weir_code
+rclone_name(struct weir_dav *d, const char *leaf, struct weir_err *err)
+{
+	json_t *v = json_string(leaf);
+
+	(void)d;
+	if (!v)
+		return weir_err_set(err, WEIR_E_NAME, "'%s': rclone takes names in UTF-8 only", leaf);
+	json_decref(v);
+	return WEIR_OK;
+}
+
 static const struct weir_dav_dialect rclone_dialect = {
 	.type = "rclone",
 	.props = "<d:resourcetype/><d:getlastmodified/><d:getcontentlength/><d:getetag/>",
+	.name = rclone_name,
 	.look = rclone_look,
 	.status = rclone_status,
 	.stall_ms = RCLONE_STALL_MS,
