@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # One remote stalls without end: the other goes on unhindered, nobody sleeps in D state, kill ends every waiter, and it comes back.
-# weir-test: timeout=240
+# weir-test: timeout=240 beside=yes
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/remotes.sh"
 have_remote rgw || skip_all "$(why_not rgw)"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # A change arrives at the storage and its answer does not, and before anybody knows, the tree goes on: nothing comes back, nothing becomes a conflict.
-# weir-test: timeout=180 asan=yes
+# weir-test: timeout=180 asan=yes beside=yes
 . "$(dirname "$0")/../lib.sh"
 . "$(dirname "$0")/remotes.sh"
 [ -e /dev/fuse ] || skip_all "no /dev/fuse"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Nextcloud's notify_push: what others change is seen as it happens, a quiet server costs nothing, and when the daemon, the network or the
 # address it names is no good, the walk over folder versions takes over and says why. A server of this test's own, because its faults are its own.
-# weir-test: timeout=400
+# weir-test: timeout=500 beside=yes
 . "$(dirname "$0")/../lib.sh"
 here=$(dirname "$0")
 emu=$WEIR_BUILDDIR/tests/emulators/ncemu
@@ -93,14 +93,15 @@ seen "and sees what others change" 1
 wait_for 20 sh -c "'$WEIR' status --json '$MNT' | grep -q 'push_error.*502'"
 like "the status says why" "$(state push_error)" "502"
 emu "set?push_down=0"
-watched "when the daemon is back, so is its word" push 60
+# Three failed tries, which a slow machine may have made by now, put the next off by up to 90 s.
+watched "when the daemon is back, so is its word" push 100
 seen "and it is heard" 1
 
 emu "set?push_deaf=1"
 watched "a connection that has died in silence is found out" walk 45
 emu "set?push_deaf=0"
 seen "and the walk sees what others change" 1
-watched "until there is a new one" push 60
+watched "until there is a new one" push 100
 
 # --- it is not wanted, or there are no tokens ---
 emu "set?push_no_tokens=1"

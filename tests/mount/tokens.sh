@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Access tokens that expire all the time, under load: a thousand times each for two storages, and no operation notices.
-# weir-test: timeout=600 slow=yes
+# weir-test: timeout=600 slow=yes beside=yes
 . "$(dirname "$0")/../lib.sh"
 [ -e /dev/fuse ] || skip_all "no /dev/fuse"
 [ "$(id -u)" = 0 ] || skip_all "not root"
