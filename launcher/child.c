@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include "launch.h"
+#include "mountspace.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -461,6 +462,7 @@ child_exec_weir(void *arg, struct weir_err *err)
 {
 	char **argv = arg;
 
+	weir_mountspace_keep_right();
 	execv("/proc/self/exe", argv);
 	weir_err_errno(err, errno, "start weir itself (/proc/self/exe)");
 	return 126;

@@ -123,6 +123,7 @@ struct weir_engine {
 	int (*enter)(const struct weir_job_id *, bool is_terminal, char *const *command, struct weir_err *);
 	int failed_status;	/* by which the engine says that it failed itself; 0: none */
 	bool ends_orphans;	/* what the job leaves running is our child then, and ends with it */
+	bool sees_our_mounts;	/* the job's mounts are made from the launcher's, whatever namespace that is in */
 };
 extern const struct weir_engine weir_engine_podman, weir_engine_docker, weir_engine_apptainer, weir_engine_charliecloud, weir_engine_none;
 const struct weir_engine *weir_engine_find(const char *name);	/* NULL: no such engine */

@@ -9,6 +9,7 @@
 #include "../src/conf/conf.h"
 #include "../src/util/text.h"
 #include "launch.h"
+#include "mountspace.h"
 
 void
 weir_job_tell_check(const struct weir_job *job, struct weir_buf *out)
@@ -26,7 +27,8 @@ weir_job_tell_take(const struct weir_job *job, struct weir_buf *out)
 	if (job->mountpoint != NULL)
 		weir_buf_addf(out, "use the mount of it at %s", job->mountpoint);
 	else
-		weir_buf_addf(out, "mount it for this job alone, as MOUNT, with its cache in %s", job->o->conf->cache_dir);
+		weir_buf_addf(out, "mount it for this job alone, as MOUNT%s, with its cache in %s",
+		    weir_mountspace_is_needed() ? ", in a user and mount namespace (there is no fusermount3)" : "", job->o->conf->cache_dir);
 	weir_buf_addf(out, "; look at '%s' afresh", job->path);
 }
 

@@ -19,6 +19,7 @@
 
 #include "../src/conf/conf.h"
 #include "../src/control/mounts.h"
+#include "mountspace.h"
 #include "state.h"
 
 /* ---- find ---- */
@@ -67,6 +68,45 @@ weir_storage_find(struct weir_job *job)
 	weir_mounts_free(&mounts);
 }
 
+/* ---- where users cannot mount ---- */
+
+static bool
+storage_needs_mountspace(const struct weir_job *job)
+{
+	return job->mountpoint == NULL && weir_mountspace_is_needed();
+}
+
+static int
+storage_can_mount(struct weir_job *job)
+{
+	weir_storage_find(job);
+	if (!storage_needs_mountspace(job) || job->engine->sees_our_mounts)
+		return 0;
+	weir_job_say("fusermount3 is not installed, so you cannot mount, and engine '%s' does not see what weir could mount without it: have root install "
+		     "package fuse3, or use --storage-mode stage, or an engine that sees it (charliecloud, apptainer, none)",
+	    job->engine->name);
+	return WEIR_JOB_MOUNT;
+}
+
+static int
+storage_enter_mountspace(struct weir_job *job)
+{
+	pid_t pid = weir_mountspace_find(job->o->conf->path, NULL);
+	struct weir_err err = {0};
+	enum weir_code r = weir_mountspace_enter(pid, &err);
+
+	/* The mount may have ended since, and the namespace with it. */
+	if (r != WEIR_OK && pid != 0)
+		r = weir_mountspace_enter(0, &err);
+	if (r == WEIR_OK) {
+		weir_storage_find(job);
+		return 0;
+	}
+	weir_job_say("%s; fusermount3 is not installed, so there is no other way to mount: have root install package fuse3, or use --storage-mode stage",
+	    weir_err_text(&err, r));
+	return WEIR_JOB_MOUNT;
+}
+
 /* ---- check ---- */
 
 /* Every remote must answer before anything is started: a job that finds half its data is worse than none. */
@@ -75,10 +115,14 @@ weir_storage_check(struct weir_job *job)
 {
 	const char *const args[] = {"check", "--json", "-c", job->o->conf->path, NULL};
 	WEIR_AUTO(weir_freep) char *text = NULL;
-	int status = weir_child_weir(job, args, &text);
-	json_t *answer = text != NULL ? json_loads(text, 0, NULL) : NULL, *remote;
+	int status = job->is_staged ? 0 : storage_can_mount(job);
+	json_t *answer, *remote;
 	size_t i;
 
+	if (status != 0)
+		return status;
+	status = weir_child_weir(job, args, &text);
+	answer = text != NULL ? json_loads(text, 0, NULL) : NULL;
 	json_array_foreach (json_object_get(answer, "remotes"), i, remote) {
 		const char *error = json_string_value(json_object_get(remote, "error"));
 		const char *name = json_string_value(json_object_get(remote, "name"));
@@ -184,9 +228,11 @@ weir_storage_take(struct weir_job *job)
 	int status = 0;
 
 	weir_storage_find(job);
+	if (storage_needs_mountspace(job))
+		status = storage_enter_mountspace(job);
 	if (job->private_dir != NULL)
 		storage_join(job);
-	if (job->mountpoint == NULL)
+	if (status == 0 && job->mountpoint == NULL)
 		status = storage_mount(job);
 	if (status != 0)
 		return status;

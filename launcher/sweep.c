@@ -16,11 +16,13 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../src/control/mounts.h"
 #include "jobs.h"
 #include "launch.h"
+#include "mountspace.h"
 #include "state.h"
 
 static void
@@ -105,6 +107,27 @@ sweep_unmount(const char *mountpoint, bool is_dead)
 	return 1;
 }
 
+/* It may be where only its user's namespace sees it. */
+static int
+sweep_unmount_elsewhere(pid_t pid, const char *mountpoint)
+{
+	struct weir_err err = {0};
+	int status = 1;
+	pid_t child;
+
+	fflush(NULL);
+	child = fork();
+	if (child == 0) {
+		if (weir_mountspace_enter(pid, &err) == WEIR_OK)
+			_exit(sweep_unmount(mountpoint, sweep_is_dead(mountpoint)));
+		weir_job_say("%s", weir_err_text(&err, WEIR_E_IO));
+		_exit(1);
+	}
+	while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
 static void
 sweep_private(const struct weir_mounts *mounts, const char *dir, json_t *done)
 {
@@ -113,20 +136,26 @@ sweep_private(const struct weir_mounts *mounts, const char *dir, json_t *done)
 	const struct weir_mount *m = weir_mounts_at(mounts, point, NULL);
 	bool is_mounted = m != NULL && strcmp(m->mountpoint, point) == 0, is_dead = is_mounted && sweep_is_dead(point);
 	struct stat st;
+	pid_t elsewhere;
 
 	if (fd < 0 || fstat(fd, &st) != 0 || st.st_uid != geteuid() || flock(fd, LOCK_EX | LOCK_NB) != 0)
 		return;	/* not ours, or a job uses it */
+	elsewhere = is_mounted ? 0 : weir_mountspace_find(NULL, point);
 	if (is_mounted && sweep_unmount(point, is_dead) != 0)
+		return;
+	if (elsewhere != 0 && sweep_unmount_elsewhere(elsewhere, point) != 0)
 		return;
 	if (is_mounted && is_dead)
 		sweep_tell(done, "the mount of %s at '%s' had nobody to serve it and was taken away; what was not sent is in its cache, and the next mount or job with that configuration sends it",
 		    m->source, point);
 	else if (is_mounted)
 		sweep_tell(done, "the mount of %s at '%s', which no job used any more, has sent all and is unmounted", m->source, point);
+	else if (elsewhere != 0)
+		sweep_tell(done, "the mount at '%s', which no job used any more, has sent all and is unmounted", point);
 	/* rmdir only: whatever else may be there stays. */
 	if (rmdir(point) != 0 && errno != ENOENT)
 		return;
-	if (rmdir(dir) == 0 && !is_mounted)
+	if (rmdir(dir) == 0 && !is_mounted && elsewhere == 0)
 		sweep_tell(done, "the empty folder '%s' of a job that is over was removed", dir);
 }
 

@@ -176,4 +176,5 @@ const struct weir_engine weir_engine_apptainer = {
     .inside = weir_engine_processes_inside,
     .failed_status = 255,
     .ends_orphans = true,
+    .sees_our_mounts = true,
 };

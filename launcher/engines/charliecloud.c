@@ -389,4 +389,5 @@ const struct weir_engine weir_engine_charliecloud = {
     .enter = weir_engine_processes_enter,
     .inside = weir_engine_processes_inside,
     .ends_orphans = true,
+    .sees_our_mounts = true,
 };

@@ -110,4 +110,5 @@ const struct weir_engine weir_engine_none = {
     .enter = weir_engine_processes_enter,
     .inside = weir_engine_processes_inside,
     .ends_orphans = true,
+    .sees_our_mounts = true,
 };

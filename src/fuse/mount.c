@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Mounting and unmounting: mount(2) for root, fusermount3 for others. Used by the supervisor and its children, which have one thread.
+/* Mounting and unmounting: mount(2) for root and in a user namespace that gives the right to, fusermount3 for others. Used by the supervisor and its children, which have one thread.
  * Knows nothing of workers. Must not ask the mounted file system anything: nobody may be serving it. */
 #include "config.h"
 
@@ -22,10 +22,11 @@
 #include "../util/util.h"
 
 #define MOUNT_HELPER "fusermount3"
+#define MOUNT_NO_HELPER 127
 #define MOUNT_READAHEAD_KB "1024\n"
 
 static enum weir_code
-mount_as_root(const struct weir_fuse_options *o, int *out, struct weir_err *err)
+mount_by_call(const struct weir_fuse_options *o, int *out, struct weir_err *err)
 {
 	WEIR_AUTO(weir_closep) int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	unsigned long flags = (o->suid_ok ? 0 : MS_NOSUID) | (o->dev_ok ? 0 : MS_NODEV) | (o->exec_ok ? 0 : MS_NOEXEC) |
@@ -84,8 +85,8 @@ mount_spawn(char *const argv[], int comm_fd, int *complaints)
 			setenv("_FUSE_COMMFD", number, 1);
 		}
 		execvp(argv[0], argv);
-		dprintf(STDERR_FILENO, "%s: %s (package fuse3)\n", argv[0], strerror(errno));
-		_exit(127);
+		dprintf(STDERR_FILENO, "%s (package fuse3) cannot be run: %s\n", argv[0], strerror(errno));
+		_exit(MOUNT_NO_HELPER);
 	}
 	close(p[1]);
 	if (pid < 0)
@@ -138,6 +139,7 @@ mount_receive(int sock)
 	return fd;
 }
 
+/* NOENT: it is not installed. */
 static enum weir_code
 mount_by_helper(const struct weir_fuse_options *o, int *out, struct weir_err *err)
 {
@@ -158,10 +160,9 @@ mount_by_helper(const struct weir_fuse_options *o, int *out, struct weir_err *er
 	fd = mount_receive(sock[1]);
 	status = mount_collect(pid, complaints, text, sizeof(text));
 	close(sock[1]);
-	if (fd < 0)
-		return weir_err_set(err, WEIR_E_ACCES, "mount on '%s': %s", o->mountpoint,
+	if (fd < 0)	/* with the descriptor in hand the mount exists, whatever the status */
+		return weir_err_set(err, WIFEXITED(status) && WEXITSTATUS(status) == MOUNT_NO_HELPER ? WEIR_E_NOENT : WEIR_E_ACCES, "mount on '%s': %s", o->mountpoint,
 		    text[0] != '\0' ? text : "fusermount3 gave no descriptor");
-	(void)status;	/* with the descriptor in hand the mount exists */
 	fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
 	*out = fd;
 	return WEIR_OK;
@@ -170,7 +171,13 @@ mount_by_helper(const struct weir_fuse_options *o, int *out, struct weir_err *er
 enum weir_code
 weir_fuse_mount(const struct weir_fuse_options *o, int *fd, struct weir_err *err)
 {
-	return geteuid() == 0 ? mount_as_root(o, fd, err) : mount_by_helper(o, fd, err);
+	enum weir_code r;
+
+	if (geteuid() == 0)
+		return mount_by_call(o, fd, err);
+	r = mount_by_helper(o, fd, err);
+	/* Without it: this may be a user namespace that lets us mount. */
+	return r == WEIR_E_NOENT && mount_by_call(o, fd, NULL) == WEIR_OK ? WEIR_OK : r;
 }
 
 static int
@@ -190,11 +197,11 @@ mount_off(const char *mountpoint)
 {
 	char text[320] = "";
 
-	if (geteuid() == 0) {
-		if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
-			return 0;
-		if (errno == EBUSY && umount2(mountpoint, UMOUNT_NOFOLLOW | MNT_DETACH) == 0)
-			return 0;
+	if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
+		return 0;
+	if (errno == EBUSY && umount2(mountpoint, UMOUNT_NOFOLLOW | MNT_DETACH) == 0)
+		return 0;
+	if (errno != EPERM || geteuid() == 0) {
 		weir_log(WEIR_LOG_WARN, "unmount '%s': %s", mountpoint, strerror(errno));
 		return -1;
 	}
