@@ -97,23 +97,22 @@ mountspace_join(pid_t pid, struct weir_err *err)
 	WEIR_AUTO(weir_closep) int user = open(user_path, O_RDONLY | O_CLOEXEC);
 	WEIR_AUTO(weir_closep) int mnt = open(mnt_path, O_RDONLY | O_CLOEXEC);
 
+	WEIR_AUTO(weir_freep) char *cwd = getcwd(NULL, 0);
+
 	if (user < 0 || mnt < 0 || setns(user, CLONE_NEWUSER) != 0 || setns(mnt, CLONE_NEWNS) != 0)
 		return weir_err_errno(err, errno, "the namespaces of process %d, which has the mount", (int)pid);
+	if (cwd == NULL || chdir(cwd) != 0)	/* setns(2) has changed it to the root */
+		weir_log(WEIR_LOG_WARN, "the current directory is '/' now: %s", strerror(errno));
 	return WEIR_OK;
 }
 
 enum weir_code
 weir_mountspace_enter(pid_t pid, struct weir_err *err)
 {
-	WEIR_AUTO(weir_freep) char *cwd = getcwd(NULL, 0);
 	enum weir_code r = pid != 0 ? mountspace_join(pid, err) : weir_engine_unshare(err);
 
-	if (r)
-		return r;
-	mountspace_is_entered = true;
-	if (cwd != NULL && chdir(cwd) != 0)	/* setns(2) has changed it to the root */
-		return weir_err_errno(err, errno, "'%s'", cwd);
-	return WEIR_OK;
+	mountspace_is_entered = mountspace_is_entered || r == WEIR_OK;
+	return r;
 }
 
 /* Who is not root in a user namespace loses every right at exec, but for "ambient" ones (capabilities(7)). */

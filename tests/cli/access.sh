@@ -30,6 +30,7 @@ P
 chown 54001:54001 "$T/home/ann"
 chown 54002:54009 "$T/home/bob"
 chmod 755 "$T" "$T/home" "$T/p"
+WEIR=$(for_all "$WEIR")
 mount --bind "$T/etc" /etc || bail "cannot put an /etc of our own there"
 id ann > /dev/null || bail "the users are not there"
 

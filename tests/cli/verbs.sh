@@ -176,6 +176,7 @@ mkdir "$T/nobody" "$T/nobody/mnt" "$T/nobody/r"
 printf '[remote r]\ntype = local\npath = %s/nobody/r\n[namespace]\n/ = r\n' "$T" > "$T/nobody/w.conf"
 chmod 755 "$T" "$HOME"
 chown -R 65534:65534 "$T/nobody"
+WEIR=$(for_all "$WEIR")
 # A device that is for all, as distributions have it, where this host's is not.
 if [ "$(stat -c %a /dev/fuse)" != 666 ] && mknod -m 666 "$T/fuse" c 10 229 2> /dev/null; then mount --bind "$T/fuse" /dev/fuse; fi
 if ! $u true 2> /dev/null || [ ! -u "$(command -v fusermount3)" ] || [ "$(stat -c %a /dev/fuse)" != 666 ] || ! $u test -x "$WEIR"; then

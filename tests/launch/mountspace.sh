@@ -26,7 +26,7 @@ chmod 755 "$T" "$HOME"
 chown -R 65534:65534 "$N"
 if [ "$(stat -c %a /dev/fuse)" != 666 ] && mknod -m 666 "$T/fuse" c 10 229 2> /dev/null; then mount --bind "$T/fuse" /dev/fuse; fi
 [ "$(stat -c %a /dev/fuse)" = 666 ] || skip_all "/dev/fuse is not for all"
-$u test -x "$WEIR" || skip_all "the program is not for all"
+WEIR=$(for_all "$WEIR")
 job() { run $u "$WEIR" run -c "$N/w.conf" "$@"; }
 nothing_left() {	# PROMISE: no folder of a mount, nobody who serves
 	local left

@@ -166,6 +166,7 @@ printf '[remote r]\ntype = local\npath = %s/nobody/r\n' "$T" > "$T/nobody/w.conf
 echo mine > "$T/nobody/r/mine"
 chmod 755 "$T" "$HOME"
 chown -R 65534:65534 "$T/nobody"
+WEIR=$(for_all "$WEIR")
 if [ "$(stat -c %a /dev/fuse)" != 666 ] && mknod -m 666 "$T/fuse" c 10 229 2> /dev/null; then mount --bind "$T/fuse" /dev/fuse; fi
 if ! $u true 2> /dev/null || [ ! -u "$(command -v fusermount3)" ] || [ "$(stat -c %a /dev/fuse)" != 666 ] || ! $u test -x "$WEIR"; then
 	skip "a job of somebody who is not root" "no setuid fusermount3, or /dev/fuse and the program are not for all"

@@ -249,6 +249,7 @@ if command -v fusermount3 > /dev/null && [ -u "$(command -v fusermount3)" ] && i
 	mkdir -p "$F"
 	chmod 755 "$T"
 	chown nobody "$F" "$MNT"
+	FAKEFS=$(for_all "$FAKEFS")
 	# Every installed system lets everybody open it; a bare container may not. Our namespace gets one that does.
 	[ "$(stat -c %a /dev/fuse)" = 666 ] || { mknod -m 666 "$T/fuse" c 10 229 && mount --bind "$T/fuse" /dev/fuse; }
 	out=$(timeout 20 setpriv --reuid nobody --clear-groups "$FAKEFS" "$MNT" "$F")
