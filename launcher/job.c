@@ -16,10 +16,10 @@
 #include <unistd.h>
 
 #include "../src/conf/conf.h"
+#include "../src/control/notify.h"
 #include "../src/util/text.h"
 #include "jobs.h"
 #include "launch.h"
-#include "notify.h"
 #include "state.h"
 
 /* ---- the steps ---- */

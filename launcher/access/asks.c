@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "../../src/util/text.h"
-#include "../notify.h"
+#include "../../src/control/notify.h"
 
 char *
 weir_access_date(int64_t s)

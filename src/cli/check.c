@@ -10,7 +10,7 @@
 
 #include "../../launcher/access/access.h"
 #include "../../launcher/catalogue/catalogue.h"
-#include "../../launcher/notify.h"
+#include "../control/notify.h"
 
 #define CHECK_MS 15000
 #define CHECK_DEEP_MS 60000

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../control/herald.h"
 #include "../control/mounts.h"
 #include "../dav/front.h"
 #include "../fs/fs.h"
@@ -162,6 +163,12 @@ mount_shelf_take(void *worker, unsigned slot)
 	return weir_fuse_shelf_take(worker, slot);
 }
 
+static void
+mount_line(void *worker, const char *text)
+{
+	weir_fuse_line(worker, text);
+}
+
 _Static_assert(WEIR_FRONT_TABLE_BYTES <= WEIR_FUSE_SHELF_BYTES && WEIR_FRONT_SHARES <= WEIR_FUSE_SHELF_SLOTS, "the shares' table fits the shelf");
 
 static int
@@ -187,19 +194,24 @@ mount_worker(struct weir_fuse_worker *worker, void *arg)
 	    .is_readonly = job->opt.fuse.is_readonly,
 	};
 	struct weir_control *control = NULL;
+	struct weir_herald_options telling = {.conf = job->conf, .line = mount_line, .arg = worker};
+	struct weir_herald *herald = NULL;
 	struct weir_front *front = NULL;
 	struct weir_fs *fs = NULL;
 	struct weir_err err = {0};
 	enum weir_code r;
 
 	r = mount_worker_fs(&options, &fs, &err);
-	sharing.fs = fs;
+	sharing.fs = telling.fs = fs;
 	if (r == WEIR_OK)
 		r = weir_front_start(&sharing, &front, &err);
 	if (r == WEIR_OK)
 		r = weir_control_start(fs, job->conf->cache_dir, weir_front_verbs, weir_front_nverbs, front, &control, &err);
+	if (r == WEIR_OK)
+		r = weir_herald_start(&telling, &herald, &err);
 	if (r) {
 		weir_fuse_refuse(worker, weir_err_text(&err, r));
+		weir_control_stop(control);
 		weir_front_stop(front);
 		weir_fs_free(fs);
 		return WEIR_EXIT_FAILED;
@@ -207,6 +219,7 @@ mount_worker(struct weir_fuse_worker *worker, void *arg)
 	r = weir_fuse_serve(worker, fs, &err);
 	if (r)
 		weir_log(WEIR_LOG_ERROR, "%s", weir_err_text(&err, r));
+	weir_herald_stop(herald);
 	weir_control_stop(control);
 	weir_front_stop(front);
 	weir_fs_free(fs);
@@ -364,6 +377,8 @@ mount_act(struct mount_job *job)
 	job->opt.fuse.mountpoint = job->mountpoint;
 	job->source = weir_xasprintf("%s%s", job->is_helper ? "" : WEIR_MOUNT_MARK, job->conf->path);
 	job->opt.fuse.source = job->source;
+	weir_log_field("WEIR_MOUNTPOINT", job->mountpoint);
+	weir_log_field("WEIR_CONF", job->conf->path);
 	return job->opt.fuse.is_foreground ? mount_foreground(job) : mount_daemon(job);
 }
 

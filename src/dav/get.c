@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define GET_TRIES 100	/* a name that is put again all the time */
+
 /* Lives as long as the response; the request it was made for may end a moment before. */
 struct get {
 	struct front_req asker;		/* share and socket, to call fs with */
@@ -51,20 +53,20 @@ get_headers(struct MHD_Response *response, const struct weir_attr *a, const char
 }
 
 static enum MHD_Result
-get_file(struct front_req *req, const struct weir_attr *a, const char *etag)
+get_file(struct front_req *req, const struct weir_attr *a, const char *etag, uint64_t fh)
 {
 	const char *range = front_header(req, "Range"), *if_range = front_header(req, "If-Range");
 	uint64_t from = 0, len = a->size;
 	struct MHD_Response *response;
 	struct get *g;
 	int is_part = 0;
-	enum weir_code r;
 
 	if (range != NULL && (if_range == NULL || front_etag_listed(if_range, etag, false)))
 		is_part = front_range_parse(range, a->size, &from, &len);
 	if (is_part < 0) {
 		char text[64];
 
+		front_release(req, a->ino, fh, O_RDONLY);
 		snprintf(text, sizeof(text), "bytes */%llu", (unsigned long long)a->size);
 		response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
 		if (response != NULL)
@@ -74,12 +76,8 @@ get_file(struct front_req *req, const struct weir_attr *a, const char *etag)
 	g = weir_xcalloc(1, sizeof(*g));
 	g->asker = (struct front_req){.share = req->share, .fd = req->fd};
 	g->ino = a->ino;
+	g->fh = fh;
 	g->from = from;
-	r = front_open(req, a->ino, O_RDONLY, &g->fh);
-	if (r) {
-		free(g);
-		return front_answer_code(req, r);
-	}
 	response = MHD_create_response_from_callback(len, FRONT_BLOCK, get_read, g, get_free);
 	if (response == NULL) {
 		get_free(g);
@@ -96,35 +94,59 @@ get_file(struct front_req *req, const struct weir_attr *a, const char *etag)
 	return front_queue(req, is_part > 0 ? 206 : 200, response);
 }
 
-enum MHD_Result
-front_do_get(struct front_req *req)
+static enum MHD_Result
+get_head(struct front_req *req, const struct weir_attr *a, const char *etag)
+{
+	struct MHD_Response *response = MHD_create_response_from_callback(S_ISREG(a->mode) ? a->size : 0, 1, get_read, NULL, NULL);
+
+	if (response != NULL)
+		get_headers(response, a, etag);
+	return front_queue(req, 200, response);
+}
+
+/* STALE: the file that had the name was replaced before it could be opened; nothing is answered then. */
+static enum weir_code
+get_once(struct front_req *req, enum MHD_Result *result)
 {
 	struct front_node node;
 	enum weir_code r = front_walk(req, &req->path, true, &node);
 	struct weir_attr a = node.attr;
 	char etag[80];
+	uint64_t fh;
 
 	front_node_free(&node);
+	*result = MHD_NO;
 	if (r)
-		return front_answer_code(req, r);
-	if (!S_ISREG(a.mode) && !S_ISDIR(a.mode))
-		return front_answer(req, 403, "not a file");
+		return r;
+	if (!S_ISREG(a.mode) && !S_ISDIR(a.mode)) {
+		*result = front_answer(req, 403, "not a file");
+		return WEIR_OK;
+	}
 	if (!front_may(req, &a, FRONT_MAY_READ))
-		return front_answer_code(req, WEIR_E_ACCES);
+		return WEIR_E_ACCES;
 	front_etag(&a, etag);
 	if (front_header(req, "If-Match") != NULL && !front_etag_listed(front_header(req, "If-Match"), etag, false))
-		return front_answer(req, 412, "the file is another version");
-	if (front_etag_listed(front_header(req, "If-None-Match"), etag, true))
-		return front_answer(req, 304, NULL);
-	if (S_ISREG(a.mode) && strcmp(req->method, "GET") == 0)
-		return get_file(req, &a, etag);
-	if (S_ISDIR(a.mode) && strcmp(req->method, "GET") == 0)
-		return front_answer(req, 405, "a folder is read with PROPFIND");
-	{
-		struct MHD_Response *response = MHD_create_response_from_callback(S_ISREG(a.mode) ? a.size : 0, 1, get_read, NULL, NULL);
+		*result = front_answer(req, 412, "the file is another version");
+	else if (front_etag_listed(front_header(req, "If-None-Match"), etag, true))
+		*result = front_answer(req, 304, NULL);
+	else if (strcmp(req->method, "GET") != 0)
+		*result = get_head(req, &a, etag);
+	else if (S_ISDIR(a.mode))
+		*result = front_answer(req, 405, "a folder is read with PROPFIND");
+	else if ((r = front_open(req, a.ino, O_RDONLY, &fh)) == WEIR_OK)
+		*result = get_file(req, &a, etag, fh);
+	return r;
+}
 
-		if (response != NULL)
-			get_headers(response, &a, etag);
-		return front_queue(req, 200, response);
-	}
+enum MHD_Result
+front_do_get(struct front_req *req)
+{
+	enum MHD_Result result;
+	enum weir_code r;
+	unsigned tries = 0;
+
+	do
+		r = get_once(req, &result);
+	while (r == WEIR_E_STALE && ++tries < GET_TRIES);
+	return r == WEIR_OK ? result : front_answer_code(req, r);
 }

@@ -46,6 +46,8 @@ struct weir_fuse_shared {
 	atomic_bool stop_wanted;	/* end now, though the mount is still there */
 	atomic_bool passthrough_off;	/* this kernel or this cache directory cannot do it after all */
 	char sentence[WEIR_ERR_MAX];	/* why a worker could not start */
+	char line[2][256];		/* of the state, written by the worker in turn; */
+	_Atomic unsigned line_n;	/* the newest is line[line_n % 2]; 0: none yet */
 	_Atomic uint64_t noted[WEIR_FUSE_NOTED];	/* kernels before 6.9: read, not yet answered */
 	sem_t news_posted;
 	struct weir_fuse_news news[WEIR_FUSE_NEWS];

@@ -26,7 +26,7 @@ struct weir_fuse_options {
 
 /* Mount and supervise until unmounted. worker() runs in each forked worker: it builds its fs, calls weir_fuse_serve(), tears down, and its
  * result becomes the exit status (0: unmounted cleanly, the supervisor ends too; else a new worker is started, with a delay that grows when
- * they die young). Returns the process's exit status, with err set if the mount could not be made. SIGTERM and SIGINT to the supervisor
+ * they die young). Tells systemd what it wants to know (READY, STOPPING, WATCHDOG, STATUS). Returns the process's exit status, with err set if the mount could not be made. SIGTERM and SIGINT to the supervisor
  * unmount (lazily when busy); nothing unsent is lost. */
 int weir_fuse_supervise(const struct weir_fuse_options *, int (*worker)(struct weir_fuse_worker *, void *arg), void *arg, struct weir_err *);
 
@@ -47,6 +47,9 @@ void *weir_fuse_shelf(struct weir_fuse_worker *);
 int weir_fuse_shelf_put(struct weir_fuse_worker *, unsigned slot, int fd);
 /* What a worker before this one put there: this process's own copy, taken (-1: none, or taken already). */
 int weir_fuse_shelf_take(struct weir_fuse_worker *, unsigned slot);
+
+/* One line about the state of the mount, for systemctl status. One thread; no more than one a second. */
+void weir_fuse_line(struct weir_fuse_worker *, const char *text);
 
 /* A worker that cannot even start says why here (goes to the log and, for the first, to ready_fd). */
 void weir_fuse_refuse(struct weir_fuse_worker *, const char *sentence);

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "../fs/opens.h"
+#include "../util/systemd.h"
 #include "../util/util.h"
 
 #define SUPERVISOR_TICK_MS 1000
@@ -45,7 +46,9 @@ struct supervisor {
 	int last_phase;
 	uint64_t last_beat;
 	int ready_fd;
-	bool is_over, is_stopping;
+	bool is_ready, is_over, is_stopping;
+	int64_t watchdog_ms, told_ms;	/* how often systemd wants to hear from us (0: not), and when it last did */
+	unsigned told_line;		/* shared->line_n */
 	int status;			/* of the process, once is_over */
 };
 
@@ -56,6 +59,11 @@ supervisor_tell_ready(struct supervisor *s, const char *sentence)
 {
 	ssize_t n;
 
+	if (sentence == NULL && !s->is_ready)
+		weir_sd_notify("READY=1\nSTATUS=serving %.400s", s->w.opt->mountpoint);
+	else if (sentence != NULL)
+		weir_sd_notify("STATUS=%.400s", sentence);
+	s->is_ready = true;
 	if (s->ready_fd < 0)
 		return;
 	n = write(s->ready_fd, sentence != NULL ? "n" : "y", 1);
@@ -193,6 +201,7 @@ supervisor_stop(struct supervisor *s)
 		return;
 	}
 	s->is_stopping = true;
+	weir_sd_notify("STOPPING=1");
 	pid = supervisor_fork(s);
 	if (pid == 0) {
 		weir_fuse_shelf_close(&s->w);
@@ -319,9 +328,26 @@ supervisor_judge(struct supervisor *s)
 		supervisor_kill_silent(s, "did not end");
 }
 
+/* Twice as often as it asks for. A worker that hangs is this process's affair. */
+static void
+supervisor_tell_manager(struct supervisor *s, int64_t now)
+{
+	unsigned line = atomic_load(&s->w.shared->line_n);
+
+	if (s->watchdog_ms > 0 && now - s->told_ms >= s->watchdog_ms / 2) {
+		s->told_ms = now;
+		weir_sd_notify("WATCHDOG=1");
+	}
+	if (line != s->told_line && s->is_ready) {
+		s->told_line = line;
+		weir_sd_notify("STATUS=%.255s", s->w.shared->line[line % 2]);
+	}
+}
+
 static void
 supervisor_tick(struct supervisor *s)
 {
+	supervisor_tell_manager(s, s->tick_ms);
 	if (s->messenger_pid == 0)
 		supervisor_start_messenger(s);
 	if (s->worker_pid != 0)
@@ -390,6 +416,7 @@ weir_fuse_supervise(const struct weir_fuse_options *opt, int (*worker)(struct we
 	    .arg = arg,
 	    .err = err != NULL ? err : &own,
 	    .ready_fd = opt->ready_fd,
+	    .watchdog_ms = weir_sd_watchdog_ms(),
 	};
 
 	supervisor_block_signals(&s);

@@ -338,3 +338,15 @@ weir_fuse_refuse(struct weir_fuse_worker *w, const char *sentence)
 	snprintf(w->shared->sentence, sizeof(w->shared->sentence), "%s", sentence);
 	weir_log(WEIR_LOG_ERROR, "%s", sentence);
 }
+
+void
+weir_fuse_line(struct weir_fuse_worker *w, const char *text)
+{
+	unsigned n = atomic_load(&w->shared->line_n) + 1;
+	char *line = w->shared->line[n % 2];
+	size_t size = sizeof(w->shared->line[0]);
+
+	snprintf(line, size, "%s", text);
+	line[strcspn(line, "\n")] = '\0';	/* a second one would be a message of its own */
+	atomic_store(&w->shared->line_n, n != 0 ? n : 2);
+}

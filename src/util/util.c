@@ -2,6 +2,7 @@
 /* Small things used everywhere. Knows no weir type. */
 #include "config.h"
 
+#include "systemd.h"
 #include "util.h"
 
 #include <errno.h>
@@ -334,6 +335,7 @@ weir_random_hex(char *out, size_t n)
 }
 
 /* Set up once, before there are threads; read by all. */
+static char log_fields[800];
 static atomic_int log_most = WEIR_LOG_INFO;
 static atomic_bool log_to_syslog;
 static char log_ident[32] = "weir";
@@ -348,6 +350,19 @@ weir_log_setup(const char *ident, bool to_syslog, enum weir_level most)
 	else if (atomic_load(&log_to_syslog))
 		closelog();
 	atomic_store(&log_to_syslog, to_syslog);
+	/* What stands on standard error is the journal's own, if that is where it leads; else somebody reads it. */
+	if (to_syslog || weir_journal_has_stderr())
+		weir_journal_open(log_ident, log_fields);
+}
+
+void
+weir_log_field(const char *name, const char *value)
+{
+	size_t len = strlen(log_fields), left = sizeof(log_fields) - len;
+	int n = strchr(value, '\n') == NULL ? snprintf(log_fields + len, left, "%s=%s\n", name, value) : -1;
+
+	if (n < 0 || (size_t)n >= left)
+		log_fields[len] = '\0';
 }
 
 static void
@@ -382,7 +397,9 @@ weir_log(enum weir_level level, const char *fmt, ...)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f)
 			*p = '?';
 	}
-	if (atomic_load(&log_to_syslog))
+	if (weir_journal_send(prio[level & 3], text))
+		;
+	else if (atomic_load(&log_to_syslog))
 		syslog(prio[level & 3], "%s", text);
 	else
 		log_stderr(level, text);

@@ -47,6 +47,8 @@ void weir_random_hex(char *out, size_t n);
 /* Logging. One line each; goes to stderr in the foreground, to syslog in a daemon. Never a secret. */
 enum weir_level { WEIR_LOG_ERROR, WEIR_LOG_WARN, WEIR_LOG_INFO, WEIR_LOG_DEBUG };
 void weir_log_setup(const char *ident, bool to_syslog, enum weir_level most);
+/* Every entry of systemd's journal has this field from the next setup on ("WEIR_MOUNTPOINT"). A value with a newline, or too long, is left out. */
+void weir_log_field(const char *name, const char *value);
 void weir_log(enum weir_level, const char *fmt, ...) WEIR_PRINTF(2, 3);
 
 #endif

@@ -143,7 +143,7 @@ like "prints a password of its own" "$password" "^[0-9a-f]{16}$"
 url=http://127.0.0.1:$(port dev ide)
 is "the IDE wants it" "$(curl -s -o /dev/null -w '%{http_code}' "$url/") $(curl -s -u "user:$password" -o /dev/null -w '%{http_code}' "$url/")" "401 200"
 echo "written in the IDE" > "$T/from-ide"
-curl -s -u "user:$password" -T "$T/from-ide" "$url/results/from-ide"
+is "a file is put there" "$(curl -sS -u "user:$password" -T "$T/from-ide" -o /dev/null -w '%{http_code}' "$url/results/from-ide" 2>&1)" 201
 is "the tree is there, and writable" "$("$WEIR" exec dev cat /storage/results/from-ide)" "written in the IDE"
 unlike "its password is in no log" "$("$WEIR" logs dev)$(cat "$XDG_STATE_HOME/weir/jobs/dev/job.json")" "$password"
 unlike "nor on a command line" "$(cat /proc/[0-9]*/cmdline 2> /dev/null | tr '\0' ' ')" "$password"

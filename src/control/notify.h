@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The notify hook: [notify] command is run by sh -c with one JSON object on standard input, for whoever wants mail, chat or a ticket of it. Events:
- * "job-end", "access-asked", "access-granted", "access-revoked". Each object has event, at (UTC), host, user (who runs weir) and the event's own keys. Never a secret. */
+ * "job-end", those of a mount (herald.h), "access-asked", "access-granted", "access-revoked". Each object has event, at (UTC), host, user (who runs weir) and the event's own keys. Never a secret. */
 #ifndef WEIR_NOTIFY_H
 #define WEIR_NOTIFY_H
 #include <jansson.h>
 
-#include "../src/util/err.h"
+#include "../util/err.h"
 
 struct weir_conf;
 

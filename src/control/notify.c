@@ -19,9 +19,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../src/conf/conf.h"
-#include "../src/util/text.h"
-#include "../src/util/util.h"
+#include "../conf/conf.h"
+#include "../util/text.h"
+#include "../util/util.h"
 
 #define NOTIFY_MS 10000
 #define NOTIFY_MAX_MS 300000
