@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -105,18 +106,35 @@ weir_state_status(struct weir_state *s, const char *status)
 
 /* ---- locks ---- */
 
-int
-weir_state_admission(void)
+static int
+state_open_lock(const char *suffix)
 {
 	WEIR_AUTO(weir_freep) char *root = weir_state_root();
-	WEIR_AUTO(weir_freep) char *path = weir_xasprintf("%s.lock", root);
-	int fd;
+	WEIR_AUTO(weir_freep) char *path = weir_xasprintf("%s%s.lock", root, suffix);
 
 	if (weir_mkdirs(root, 0700) != 0)
 		return -1;	/* making the job's own folder will say why */
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+int
+weir_state_admission(void)
+{
+	int fd = state_open_lock("");
+
 	if (fd >= 0)
 		flock(fd, LOCK_EX);
+	return fd;
+}
+
+int
+weir_state_mounting(bool (*gives_up)(void *arg, int64_t waited_ms), void *arg)
+{
+	int64_t begin = weir_now_ms();
+	int fd = state_open_lock("-mount");
+
+	while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && !gives_up(arg, weir_now_ms() - begin))
+		poll(NULL, 0, 50);
 	return fd;
 }
 

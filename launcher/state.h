@@ -25,6 +25,9 @@ struct weir_state {
 char *weir_state_root(void);	/* owned; not made yet */
 /* One launcher at a time counts the jobs there are and adds its own: a file descriptor whose close lets the next one in, or -1. */
 int weir_state_admission(void);
+/* Held (close it) while one looks for a mount and makes it if there is none, so that jobs that begin together share one. gives_up() is asked while another job has
+ * it; true: go on without. -1: there is no such lock to be had. */
+int weir_state_mounting(bool (*gives_up)(void *arg, int64_t waited_ms), void *arg);
 /* A new job of this name, locked, status "queued". The folder of one that has ended is taken over, with everything in it removed. EXIST: one of that name is
  * running. */
 enum weir_code weir_state_new(const char *name, struct weir_state **out, struct weir_err *);

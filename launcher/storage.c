@@ -222,11 +222,27 @@ storage_refresh(struct weir_job *job)
 	return weir_child_weir(job, args, NULL) == 0 ? 0 : WEIR_JOB_STORAGE;
 }
 
+static bool
+storage_gives_up(void *arg, int64_t waited_ms)
+{
+	bool *is_said = arg;
+
+	if (waited_ms >= 5000 && !*is_said) {
+		*is_said = true;
+		weir_job_say("waiting for another job that is mounting");
+	}
+	return weir_child_pending() != 0;
+}
+
 int
 weir_storage_take(struct weir_job *job)
 {
-	int status = 0;
+	bool is_said = false;
+	WEIR_AUTO(weir_closep) int turn = weir_state_mounting(storage_gives_up, &is_said);
+	int status = weir_child_pending();
 
+	if (status != 0)
+		return status;
 	weir_storage_find(job);
 	if (storage_needs_mountspace(job))
 		status = storage_enter_mountspace(job);
@@ -236,6 +252,8 @@ weir_storage_take(struct weir_job *job)
 		status = storage_mount(job);
 	if (status != 0)
 		return status;
+	weir_closep(&turn);
+	turn = -1;
 	weir_state_set(job->state, "mountpoint", json_string(job->mountpoint));
 	job->source = weir_xasprintf("%s%s", job->mountpoint, strcmp(job->path, "/") == 0 ? "" : job->path);
 	return storage_refresh(job);

@@ -123,6 +123,16 @@ wait $first
 is "the first goes on unharmed" $? 0
 is "both have written" "$(cat "$R/a/one" "$R/a/two" | tr '\n' ' ')" "one two "
 nothing_left "the last one took the mount away"
+pids=()
+for i in 1 2 3 4 5 6; do
+	"$WEIR" run -q -c "$CONF" -- sh -c "echo $i > /storage/b/together-$i" 2>> "$T/together.err" &
+	pids+=($!)
+done
+rcs=
+for pid in "${pids[@]}"; do wait "$pid"; rcs="$rcs $?"; done
+is "six that begin together, with no mount there yet" "$rcs $(cat "$T/together.err")" " 0 0 0 0 0 0 "
+is "all have written" "$(cat "$R"/b/together-* | tr '\n' ' ')" "1 2 3 4 5 6 "
+nothing_left "and the last of them takes the mount away"
 
 # --- a weir run that was killed ----------------------------------------------------------------------------------------
 "$WEIR" run -q -c "$CONF" -- sh -c "echo orphaned > /storage/a/orphaned; touch $T/killme; exec sleep 1000" &

@@ -14,7 +14,7 @@
 
 #include "../../launcher/access/claims.h"
 #include "../../launcher/access/impl.h"
-#include "../../launcher/notify.h"
+#include "../../src/control/notify.h"
 #include "util/text.h"
 
 static char dir[] = "/tmp/weir-t-access.XXXXXX";
