@@ -13,26 +13,26 @@ allow_rights(const struct weir_job *job, struct weir_access *access, struct weir
 	return r == WEIR_OK && job->has_storage ? weir_access_allows(access, WEIR_RIGHT_STORAGE, NULL, err) : r;
 }
 
-/* What was asked for must fit; what was not asked for is the limit. */
+/* What was asked for must fit; what was not asked for is the limit, and so is what a mode wants beyond it by itself. */
 static enum weir_code
-allow_one(struct weir_access *access, enum weir_limit limit, double asked, double *out, struct weir_err *err)
+allow_one(struct weir_access *access, enum weir_limit limit, bool is_asked, double wanted, double *out, struct weir_err *err)
 {
 	double most = weir_access_limit(access, limit);
 
-	*out = asked > 0 || most < 0 ? asked : most;
-	return asked > 0 ? weir_access_fits(access, limit, asked, 0, err) : WEIR_OK;
+	*out = most < 0 || (wanted > 0 && wanted <= most) ? wanted : most;
+	return is_asked && wanted > 0 ? weir_access_fits(access, limit, wanted, 0, err) : WEIR_OK;
 }
 
 static enum weir_code
 allow_limits(struct weir_job *job, struct weir_access *access, struct weir_err *err)
 {
 	double memory = 0, time = 0;
-	enum weir_code r = allow_one(access, WEIR_LIMIT_CPUS, job->cpus, &job->cpus, err);
+	enum weir_code r = allow_one(access, WEIR_LIMIT_CPUS, job->o->cpus != NULL, job->cpus, &job->cpus, err);
 
 	if (r == WEIR_OK)
-		r = allow_one(access, WEIR_LIMIT_MEMORY, (double)job->memory_bytes, &memory, err);
+		r = allow_one(access, WEIR_LIMIT_MEMORY, job->o->memory != NULL, (double)job->memory_bytes, &memory, err);
 	if (r == WEIR_OK)
-		r = allow_one(access, WEIR_LIMIT_TIME, (double)job->time_ms, &time, err);
+		r = allow_one(access, WEIR_LIMIT_TIME, job->o->time != NULL, (double)job->time_ms, &time, err);
 	if (r)
 		return r;
 	job->memory_bytes = (uint64_t)memory;

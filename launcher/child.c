@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include "launch.h"
+#include "../src/util/clean.h"
 #include "mountspace.h"
 
 #include <errno.h>
@@ -29,6 +30,8 @@
 #define CHILD_GRACE_MS 10000	/* between asking and forcing */
 #define CHILD_ORPHANS_MS 5000
 #define CHILD_OUTPUT_MAX (4u << 20)
+#define CHILD_COPY 4096			/* PIPE_BUF: what poll(2) calls writable takes as much at once */
+#define CHILD_PIPE_MAX (1 << 20)	/* what a pipe may hold (pipe(7)) */
 
 static const int child_passed[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGQUIT};
 static const int child_ending[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
@@ -273,30 +276,76 @@ child_take_signals(struct child_life *l)
 	}
 }
 
-/* To the log first: a terminal that is gone ends nothing. */
 static void
-child_copy(struct child_life *l, int i)
+child_copy_end(struct child_life *l, int i)
 {
-	char text[1 << 16];
-	ssize_t n;
-
-	while (l->pipes.from[i] >= 0 && (n = read(l->pipes.from[i], text, sizeof(text))) != 0) {
-		int to = i == 0 ? STDOUT_FILENO : STDERR_FILENO;
-
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n < 0)
-			break;
-		if (write(l->c->log_fd, text, (size_t)n) != n)
-			weir_log(WEIR_LOG_DEBUG, "the job's log is not whole: %s", strerror(errno));
-		for (ssize_t done = 0, m; done < n && !l->c->is_silent; done += m) {
-			m = write(to, text + done, (size_t)(n - done));
-			if (m <= 0)
-				break;
-		}
-	}
 	weir_closep(&l->pipes.from[i]);
 	l->pipes.from[i] = -1;
+}
+
+/* Will somebody take it now? Who has stopped reading (a pager) must not keep signals and the time limit waiting: so far the job waits for them. */
+static bool
+child_is_taken(const struct child_life *l, int to)
+{
+	struct pollfd p = {.fd = to, .events = POLLOUT};
+
+	return l->c->is_silent || poll(&p, 1, 0) != 0;
+}
+
+/* One piece, so that a job that never stops printing does not keep signals and the time limit waiting; false: there is nothing more just now. To the log first:
+ * a terminal that is gone ends nothing. */
+static bool
+child_copy(struct child_life *l, int i)
+{
+	int to = i == 0 ? STDOUT_FILENO : STDERR_FILENO;
+	char text[CHILD_COPY];
+	ssize_t n;
+
+	if (l->pipes.from[i] < 0 || !child_is_taken(l, to))
+		return false;
+	n = read(l->pipes.from[i], text, sizeof(text));
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		child_copy_end(l, i);
+		return false;
+	}
+	if (write(l->c->log_fd, text, (size_t)n) != n)
+		weir_log(WEIR_LOG_DEBUG, "the job's log is not whole: %s", strerror(errno));
+	for (ssize_t done = 0, m; done < n && !l->c->is_silent; done += m) {
+		m = write(to, text + done, (size_t)(n - done));
+		if (m <= 0)
+			break;
+	}
+	return true;
+}
+
+/* What child_watch waits for: the job's words, or somebody to take them. */
+static struct pollfd
+child_wait_copy(const struct child_life *l, int i)
+{
+	int to = i == 0 ? STDOUT_FILENO : STDERR_FILENO;
+
+	if (l->pipes.from[i] < 0 || child_is_taken(l, to))
+		return (struct pollfd){.fd = l->pipes.from[i], .events = POLLIN};
+	return (struct pollfd){.fd = to, .events = POLLOUT};
+}
+
+/* Once the job has ended: what stands in the pipes, which is a bounded amount, though something it left behind may go on printing. Who does not
+ * read is waited for a while, unless a signal says that we shall end; the log has it all. */
+static void
+child_copy_rest(struct child_life *l, int i)
+{
+	for (int n = 0; n < CHILD_PIPE_MAX / CHILD_COPY + 1 && l->pipes.from[i] >= 0; n++) {
+		struct pollfd p[] = {child_wait_copy(l, i), {.fd = l->signal_fd, .events = POLLIN}};
+
+		if (p[0].events == POLLOUT && (poll(p, WEIR_LEN(p), CHILD_GRACE_MS) <= 0 || p[0].revents == 0))
+			l->c->is_silent = true;
+		if (!child_copy(l, i))
+			break;
+	}
+	if (l->pipes.from[i] >= 0)
+		child_copy_end(l, i);
 }
 
 static void
@@ -321,8 +370,8 @@ child_watch(struct child_life *l)
 		struct pollfd fds[] = {
 		    {.fd = l->signal_fd, .events = POLLIN},
 		    {.fd = l->mounts_fd, .events = POLLPRI},
-		    {.fd = l->pipes.from[0], .events = POLLIN},
-		    {.fd = l->pipes.from[1], .events = POLLIN},
+		    child_wait_copy(l, 0),
+		    child_wait_copy(l, 1),
 		};
 		int64_t left;
 
@@ -339,8 +388,8 @@ child_watch(struct child_life *l)
 			l->c->remounted(l->c->arg);
 		child_step_end(l);
 	}
-	child_copy(l, 0);
-	child_copy(l, 1);
+	child_copy_rest(l, 0);
+	child_copy_rest(l, 1);
 }
 
 static void
@@ -551,12 +600,14 @@ weir_job_say_to(int fd)
 static void
 child_say(bool to_stderr, bool to_waiter, const char *fmt, va_list ap)
 {
+	WEIR_AUTO(weir_freep) char *clean = NULL;
 	char text[2048], line[2100];
 	int n;
 
 	vsnprintf(text, sizeof(text), fmt, ap);
+	clean = weir_clean(text, strlen(text), true);	/* it may hold words of a module's */
 	fflush(stdout);
-	n = snprintf(line, sizeof(line), "weir: %s\n", text);
+	n = snprintf(line, sizeof(line), "weir: %.2090s\n", clean);
 	if (to_stderr)
 		fputs(line, stderr);
 	if (to_waiter && child_say_fd >= 0 && send(child_say_fd, line, (size_t)n, MSG_NOSIGNAL) < 0)

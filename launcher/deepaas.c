@@ -28,7 +28,8 @@ struct weir_deepaas {
 enum weir_code
 weir_deepaas_open(const char *url, struct weir_deepaas **out, struct weir_err *err)
 {
-	struct weir_http_pool_conf conf = {.name = "module", .stall_ms = DEEPAAS_LOOK_MS, .connect_ms = DEEPAAS_LOOK_MS, .max_connections = 2};
+	struct weir_http_pool_conf conf = {.name = "module", .stall_ms = DEEPAAS_LOOK_MS, .connect_ms = DEEPAAS_LOOK_MS, .max_connections = 2,
+	    .proxy = ""};	/* none, whatever the environment says: it is on this host */
 	struct weir_deepaas *d = weir_xcalloc(1, sizeof(*d));
 	enum weir_code r = weir_http_new(&d->http, err);
 

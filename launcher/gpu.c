@@ -104,6 +104,12 @@ weir_gpu_new(struct weir_gpus *gpus)
 	return &gpus->v[gpus->n++];
 }
 
+char *
+weir_gpu_id(const struct weir_gpu *g)
+{
+	return g->uuid[0] != '\0' ? weir_xstrdup(g->uuid) : weir_xasprintf("%d:%u", (int)g->vendor, g->index);
+}
+
 void
 weir_gpu_hold(struct weir_gpu *g, pid_t pid)
 {

@@ -74,6 +74,7 @@ char *weir_gpu_job(pid_t);	/* NAME of WEIR_JOB=NAME in the environment of a proc
 char *weir_gpu_path(const char *path);			/* below WEIR_GPU_ROOT. Owned */
 char *weir_gpu_read(const char *path);			/* a small file below it, without the last newline; NULL: not to be had. Owned */
 struct weir_gpu *weir_gpu_new(struct weir_gpus *);	/* zeroed, at the end of v; earlier pointers into v are void */
+char *weir_gpu_id(const struct weir_gpu *);	/* what names it as long as this host runs. Owned */
 void weir_gpu_hold(struct weir_gpu *, pid_t);
 void weir_gpu_text(char *to, size_t size, const char *from);	/* cut, trimmed, control characters taken out: drivers' strings are outside input */
 int weir_gpus_nvml(struct weir_gpus *);			/* 0, or -1: no NVML here, nothing changed */

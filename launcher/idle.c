@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "launch.h"
+#include "mode.h"
 
 #define IDLE_BUSY_PART 20	/* a twentieth of a processor */
 #define IDLE_NET_MAX (16u << 20)
@@ -91,12 +92,14 @@ weir_idle_wait(struct weir_job *job, int64_t idle_ms)
 {
 	int64_t look_ms = idle_ms / 10 < 30000 ? idle_ms / 10 : 30000, since = weir_now_ms(), then = since;
 	uint64_t ticks = idle_ticks(job);
+	bool is_monitored = false;
 
 	while (weir_now_ms() - since < idle_ms) {
 		uint64_t now_ticks;
 		int64_t now;
 
 		poll(NULL, 0, (int)look_ms);
+		is_monitored = is_monitored || weir_mode_look_monitor(job);
 		now = weir_now_ms();
 		now_ticks = idle_ticks(job);
 		if (idle_is_connected(job) || (now_ticks > ticks && (int64_t)(now_ticks - ticks) * 1000 / sysconf(_SC_CLK_TCK) * IDLE_BUSY_PART > now - then))

@@ -21,6 +21,7 @@
 #include "jobs.h"
 #include "launch.h"
 #include "state.h"
+#include "sweep.h"
 
 /* ---- the steps ---- */
 
@@ -178,6 +179,9 @@ job_run_command(struct weir_job *job)
 		c.remounted = job_remounted;
 	}
 	r = weir_child_run(&c);
+	/* An engine's program that was interrupted or killed may leave its container behind: running, or made and never started. */
+	if (r == 0 && !job->engine->ends_orphans && (c.status > 128 || c.signal != 0 || c.is_timed_out || c.companion_status != WEIR_COMPANION_GO_ON))
+		job->engine->end(&(struct weir_job_id){.name = job->name}, 0, NULL);
 	if (r != 0) {
 		job->was_started = false;
 		job->status = c.status != 0 ? c.status : WEIR_JOB_ENGINE;
@@ -278,13 +282,18 @@ job_act(struct weir_job *job)
 
 /* ---- its state ---- */
 
+/* All of them or none: 'weir again' shall not run something else. */
 static json_t *
 job_texts(int n, char *const *v)
 {
 	json_t *list = json_array();
 
-	for (int i = 0; i < n; i++)
-		json_array_append_new(list, json_string(v[i]));
+	for (int i = 0; i < n; i++) {
+		if (json_array_append_new(list, json_string(v[i])) != 0) {
+			json_array_clear(list);
+			break;
+		}
+	}
 	return list;
 }
 
@@ -298,17 +307,54 @@ job_ports(const struct weir_job *job)
 	return list;
 }
 
+static json_t *
+job_gpu_ids(const struct weir_job *job)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < job->gpu.count; i++) {
+		WEIR_AUTO(weir_freep) char *id = weir_gpu_id(&job->gpus.v[job->picked[i]]);
+
+		json_array_append_new(list, json_string(id));
+	}
+	return list;
+}
+
 static void
 job_describe(struct weir_job *job)
 {
 	WEIR_AUTO(weir_freep) char *cwd = realpath(".", NULL);
-	json_t *v = json_pack("{s:s, s:s?, s:s?, s:s, s:o, s:s?, s:s?, s:i, s:o, s:b, s:i}", "mode", job->mode != NULL ? job->mode->name : "run", "module", job->o->module,
-	    "image", job->image, "engine", job->engine->name, "argv", job_texts(job->o->argc, job->o->argv), "cwd", cwd, "conf",
-	    job->has_storage ? job->o->conf->path : NULL, "launcher", (int)getpid(), "ports", job_ports(job), "detached", job->is_detached, "gpus", (int)job->gpu.count);
+	json_t *v = json_object();
 
+	/* One by one: what is not UTF-8 (a folder) is then missing, and nothing else. */
+	json_object_set_new(v, "mode", json_string(job->mode != NULL ? job->mode->name : "run"));
+	json_object_set_new(v, "module", job->o->module != NULL ? json_string(job->o->module) : json_null());
+	json_object_set_new(v, "image", job->image != NULL ? json_string(job->image) : json_null());
+	json_object_set_new(v, "engine", json_string(job->engine->name));
+	json_object_set_new(v, "argv", job_texts(job->o->argc, job->o->argv));
+	json_object_set_new(v, "cwd", cwd != NULL ? json_string(cwd) : json_null());
+	json_object_set_new(v, "conf", job->has_storage ? json_string(job->o->conf->path) : json_null());
+	json_object_set_new(v, "launcher", json_integer(getpid()));
+	json_object_set_new(v, "ports", job_ports(job));
+	json_object_set_new(v, "detached", json_boolean(job->is_detached));
+	json_object_set_new(v, "gpus", json_integer((json_int_t)job->gpu.count));
+	json_object_set_new(v, "gpu_ids", job_gpu_ids(job));
 	json_object_update(job->state->v, v);
 	json_decref(v);
 	weir_state_status(job->state, "queued");
+}
+
+/* An earlier one of this name: its state is the only note of where that is. */
+static bool
+job_leaves_unsent(const struct weir_job *job)
+{
+	struct weir_state *old = NULL;
+	bool is_left = weir_state_read(job->name, &old, NULL) == WEIR_OK && !old->is_live && weir_staged_is_left(old);
+
+	if (is_left)
+		weir_job_say("what an earlier job '%s' changed was not sent, and is kept in '%s'; 'weir gc' sends it", job->name, weir_state_text(old, "staged"));
+	weir_state_free(old);
+	return is_left;
 }
 
 static int
@@ -316,8 +362,11 @@ job_begin(struct weir_job *job)
 {
 	WEIR_AUTO(weir_freep) char *log = NULL;
 	struct weir_err err = {0};
-	enum weir_code r = weir_state_new(job->name, &job->state, &err);
+	enum weir_code r;
 
+	if (job_leaves_unsent(job))
+		return WEIR_JOB_STORAGE;
+	r = weir_state_new(job->name, &job->state, &err);
 	if (r) {
 		weir_job_say("%s", weir_err_text(&err, r));
 		return WEIR_JOB_USAGE;
@@ -370,6 +419,7 @@ job_whole(struct weir_job *job)
 	int status;
 
 	weir_child_setup();
+	weir_sweep_mounts(true, NULL);
 	status = job_act(job);
 	if (job->mode != NULL && job->mode->finish != NULL)
 		job->mode->finish(job, status);
@@ -481,7 +531,10 @@ job_gpus(struct weir_job *job)
 
 	if (job->gpu.count == 0)
 		return 0;
+	if (!job->o->is_dry_run)
+		weir_sweep_gpus(NULL);
 	weir_gpus_find(&job->gpus);
+	weir_jobs_hold_gpus(&job->gpus);
 	r = weir_gpus_pick(&job->gpus, &job->gpu, &job->picked, &err);
 	if (r)
 		weir_job_say("%s", weir_err_text(&err, r));
@@ -519,7 +572,7 @@ job_real(struct weir_job *job)
 int
 weir_job_run(const struct weir_job_options *o)
 {
-	struct weir_job job = {.o = o, .lock_fd = -1, .admission_fd = -1, .log_fd = -1, .ready_fd = -1, .start_ms = weir_now_ms()};
+	struct weir_job job = {.o = o, .lock_fd = -1, .admission_fd = -1, .lease_fd = -1, .log_fd = -1, .ready_fd = -1, .start_ms = weir_now_ms()};
 	struct weir_err err = {0};
 	enum weir_code r = weir_job_parse(&job, &err);
 	int status = 0;

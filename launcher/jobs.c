@@ -160,6 +160,28 @@ jobs_sum(const char *mode, const char *key)
 	return sum;
 }
 
+void
+weir_jobs_hold_gpus(struct weir_gpus *gpus)
+{
+	struct weir_state **v;
+	size_t n, k;
+	json_t *id;
+
+	if (weir_state_list(&v, &n, NULL) != WEIR_OK)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		json_array_foreach (v[i]->is_live ? json_object_get(v[i]->v, "gpu_ids") : NULL, k, id) {
+			for (size_t g = 0; g < gpus->n; g++) {
+				WEIR_AUTO(weir_freep) char *name = weir_gpu_id(&gpus->v[g]);
+
+				if (json_string_value(id) != NULL && strcmp(json_string_value(id), name) == 0)
+					weir_gpu_hold(&gpus->v[g], (pid_t)json_integer_value(json_object_get(v[i]->v, "launcher")));
+			}
+		}
+	}
+	weir_state_list_free(v, n);
+}
+
 bool
 weir_jobs_have_port(unsigned port)
 {
@@ -340,6 +362,12 @@ weir_jobs_stop(const char *name, int64_t grace_ms)
 	return status;
 }
 
+static void
+jobs_say_staged(const struct weir_state *s)
+{
+	weir_job_say("what job '%s' changed was not sent, and is kept in '%s'; 'weir gc' sends it, and then it can be removed", s->name, weir_state_text(s, "staged"));
+}
+
 int
 weir_jobs_remove(const char *name, bool is_forced)
 {
@@ -354,7 +382,7 @@ weir_jobs_remove(const char *name, bool is_forced)
 	else if (s != NULL && !weir_state_is_over(s) && weir_sweep_job(s, 5000, NULL) != 0)
 		weir_job_say("job '%s' is not removed", name);
 	else if (s != NULL && weir_staged_is_left(s))
-		weir_job_say("what job '%s' changed was not sent, and is kept in '%s'; 'weir gc' sends it, and then it can be removed", name, weir_state_text(s, "staged"));
+		jobs_say_staged(s);
 	else if (s != NULL && weir_state_remove(s, &err) != WEIR_OK)
 		weir_job_say("%s", weir_err_text(&err, WEIR_E_IO));
 	else
@@ -377,7 +405,12 @@ weir_jobs_remove_ended(void)
 		return 1;
 	}
 	for (size_t i = 0; i < n; i++) {
-		if (!v[i]->is_live && weir_state_is_over(v[i]) && weir_state_remove(v[i], &err) != WEIR_OK) {
+		if (v[i]->is_live || !weir_state_is_over(v[i]))
+			continue;
+		if (weir_staged_is_left(v[i])) {
+			jobs_say_staged(v[i]);
+			status = 1;
+		} else if (weir_state_remove(v[i], &err) != WEIR_OK) {
 			weir_job_say("%s", weir_err_text(&err, WEIR_E_IO));
 			status = 1;
 		}

@@ -26,6 +26,9 @@ int weir_jobs_exec(const char *name, char *const *command);
 int weir_jobs_again(const char *name, int *argc, char ***argv);
 /* Ask the module of a running job, at its port "api". */
 int weir_jobs_predict(const char *name, const char *const *files, size_t nfiles, const char *const *args, size_t nargs, const char *output, bool is_json);
+/* GPUs that were given to jobs which run, or are about to, count as held by their launchers, whether they compute yet or not. */
+struct weir_gpus;
+void weir_jobs_hold_gpus(struct weir_gpus *);
 /* How many of a mode are running or starting now. */
 size_t weir_jobs_count(const char *mode);
 /* GPUs that running jobs hold. */

@@ -64,12 +64,14 @@ struct weir_job {
 	dev_t mount_dev;	/* of the mount that the job sees */
 	struct weir_state *state;	/* its state folder; NULL in a dry run */
 	int admission_fd;	/* >= 0: until it has one, no other job is counted or begun */
+	int lease_fd;		/* >= 0: held as long as its rshare: is to be */
 	int log_fd;		/* > 0: takes the job's output beside the terminal */
 	int ready_fd;		/* >= 0: somebody waits there until a detached job has started */
 	void *mode_data;	/* the mode's own, freed with free() */
 	/* the end */
 	int status;		/* the job's exit status, 128+N for a signal */
 	bool was_started, is_timed_out, is_unsent;
+	bool is_staged_sent;	/* what it changed in its folder is on the storages */
 	bool is_detached;	/* by --detach, or because the mode is so */
 	bool is_done;		/* ended by us, because it had done what it was for */
 	int signal;		/* that ended weir's own work before the job began, or 0 */
@@ -137,6 +139,7 @@ void weir_engine_warn(const struct weir_job *);
 /* ---- storage.c ---- */
 #define WEIR_STORAGE_FOLDER "weir-run."		/* + XXXXXX: a folder that holds the mount of jobs alone, */
 #define WEIR_STORAGE_POINT "/storage"		/* and the mount in it */
+bool weir_mount_is_dead(const char *mountpoint);	/* does nobody serve it any more? */
 void weir_storage_find(struct weir_job *);	/* is there a mount already? Fills mountpoint and private_dir */
 int weir_storage_check(struct weir_job *);	/* each: 0, or the exit status after saying why */
 int weir_storage_take(struct weir_job *);

@@ -158,21 +158,42 @@ weir_mode_wait_api(struct weir_job *job, struct weir_deepaas *d, char **model)
 	}
 }
 
-static char *
-mode_answer_path(const char *folder, const char *file, const char *type)
+/* What an answer about this file is called, without an ending. */
+static const char *
+mode_answer_name(const char *file, int *len)
 {
 	const char *base = file != NULL ? strrchr(file, '/') != NULL ? strrchr(file, '/') + 1 : file : "prediction";
 	const char *dot = strrchr(base, '.');
-	int len = dot != NULL && dot != base ? (int)(dot - base) : (int)strlen(base);
 
-	return weir_xasprintf("%s/%.*s%s", folder, len, base, weir_deepaas_ending(type));
+	*len = dot != NULL && dot != base ? (int)(dot - base) : (int)strlen(base);
+	return base;
+}
+
+/* Files of one name in several folders are numbered from the second on: 1.json, 1-2.json. */
+static char *
+mode_answer_path(const char *folder, const char *const *files, size_t i, const char *type)
+{
+	int len, other_len;
+	const char *base = mode_answer_name(files != NULL ? files[i] : NULL, &len);
+	unsigned same = 1;
+	char number[16] = "";
+
+	for (size_t k = 0; k < i; k++) {
+		const char *other = mode_answer_name(files[k], &other_len);
+
+		same += other_len == len && strncmp(other, base, (size_t)len) == 0;
+	}
+	if (same > 1)
+		snprintf(number, sizeof(number), "-%u", same);
+	return weir_xasprintf("%s/%.*s%s%s", folder, len, base, number, weir_deepaas_ending(type));
 }
 
 static int
-mode_show(const struct weir_deepaas_answer *a, const char *file, const char *folder, bool is_json)
+mode_show(const struct weir_deepaas_answer *a, const char *const *files, size_t i, const char *folder, bool is_json)
 {
 	struct weir_buf text = WEIR_BUF(64u << 20);
-	WEIR_AUTO(weir_freep) char *path = folder != NULL ? mode_answer_path(folder, file, a->type) : NULL;
+	WEIR_AUTO(weir_freep) char *path = folder != NULL ? mode_answer_path(folder, files, i, a->type) : NULL;
+	const char *file = files != NULL ? files[i] : NULL;
 	int status = 0;
 
 	if (path != NULL && (weir_mkdirs(folder, 0777) != 0 || weir_write_file(path, weir_buf_str(&a->body), a->body.len) != 0)) {
@@ -210,7 +231,7 @@ weir_mode_predict(struct weir_deepaas *d, const char *model, const char *const *
 		if (r) {
 			weir_job_say("%s%s%s", file != NULL ? file : "", file != NULL ? ": " : "", weir_err_text(&err, r));
 			status = WEIR_JOB_API;
-		} else if (mode_show(&answer, file, output, is_json) != 0)
+		} else if (mode_show(&answer, nfiles > 0 ? files : NULL, i, output, is_json) != 0)
 			status = WEIR_JOB_API;
 		weir_deepaas_answer_free(&answer);
 	}
@@ -242,18 +263,29 @@ weir_mode_show_log(const struct weir_job *job)
 	fprintf(stderr, "%s%s", at, text[n - 1] == '\n' ? "" : "\n");
 }
 
-_Noreturn void
-weir_mode_watch_monitor(struct weir_job *job)
+bool
+weir_mode_look_monitor(struct weir_job *job)
 {
 	WEIR_AUTO(weir_freep) char *url = weir_xasprintf("http://127.0.0.1:%u", weir_mode_port(job, "monitor"));
 	struct weir_deepaas *d;
 	struct weir_err err = {0};
+	bool answers;
 
 	if (weir_mode_port(job, "monitor") == 0 || weir_deepaas_open(url, &d, &err) != WEIR_OK)
-		_exit(WEIR_COMPANION_GO_ON);
-	while (weir_deepaas_ping(d, "/", &err) != WEIR_OK)
+		return true;
+	answers = weir_deepaas_ping(d, "/", &err) == WEIR_OK;
+	weir_deepaas_free(d);
+	if (answers) {
+		weir_job_say("monitoring (TensorBoard): %s/", url);
+		weir_state_set(job->state, "monitor_url", json_string(url));
+	}
+	return answers;
+}
+
+_Noreturn void
+weir_mode_watch_monitor(struct weir_job *job)
+{
+	while (!weir_mode_look_monitor(job))
 		poll(NULL, 0, 2000);
-	weir_job_say("monitoring (TensorBoard): %s/", url);
-	weir_state_set(job->state, "monitor_url", json_string(url));
 	_exit(WEIR_COMPANION_GO_ON);
 }

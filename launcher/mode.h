@@ -27,6 +27,8 @@ int weir_mode_wait_api(struct weir_job *, struct weir_deepaas *, char **model);
 int weir_mode_predict(struct weir_deepaas *, const char *model, const char *const *files, size_t nfiles, const char *const *args, size_t nargs, const char *output, bool is_json);
 /* The last lines of the job's log, on standard error. */
 void weir_mode_show_log(const struct weir_job *);
+/* Does it answer now (or is there none)? Then its address is said, once: do not ask again. */
+bool weir_mode_look_monitor(struct weir_job *);
 /* Watch the monitor port; say its address once TensorBoard (or another monitor) answers there. Never returns. */
 _Noreturn void weir_mode_watch_monitor(struct weir_job *);
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../src/util/inside.h"
 #include "mode.h"
 #include "state.h"
 
@@ -179,9 +180,9 @@ train_storage(struct weir_job *job)
 		}
 	}
 	if (t->output[0] != '\0') {
-		WEIR_AUTO(weir_freep) char *output = train_here(job, t->output);
+		WEIR_AUTO(weir_closep) int root = open(job->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-		if (weir_mkdirs(output, 0777) != 0) {
+		if (root < 0 || weir_inside_mkdirs(root, t->output + strlen(WEIR_JOB_STORAGE_PATH), 0777) != 0) {
 			weir_job_say("--output '%s': %s", job->o->output, strerror(errno));
 			return WEIR_JOB_STORAGE;
 		}
@@ -189,22 +190,23 @@ train_storage(struct weir_job *job)
 	return 0;
 }
 
-/* The log goes beside the results, while the storage is still there. */
+/* The log goes beside the results, while the storage is still there: and nowhere else, whatever links the job has put there. */
 static int
 train_keep_log(struct weir_job *job)
 {
 	const struct train *t = job->mode_data;
-	WEIR_AUTO(weir_freep) char *log = weir_state_file(job->state, "log"), *folder = NULL, *copy = NULL;
+	WEIR_AUTO(weir_freep) char *log = weir_state_file(job->state, "log"), *copy = NULL;
 	WEIR_AUTO(weir_closep) int from = open(log, O_RDONLY | O_CLOEXEC);
+	WEIR_AUTO(weir_closep) int root = open(job->source, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	WEIR_AUTO(weir_closep) int to = -1;
 	char text[1 << 16];
 	ssize_t n = 0;
 
 	if (t->output[0] == '\0' || from < 0)
 		return 0;
-	folder = train_here(job, t->output);
-	copy = weir_xasprintf("%s/%s.log", folder, job->name);
-	to = open(copy, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	copy = weir_xasprintf("%s/%s.log", t->output + strlen(WEIR_JOB_STORAGE_PATH), job->name);
+	if (root >= 0)
+		to = weir_inside_open(root, copy, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0666);
 	for (off_t at = 0; to >= 0 && (n = pread(from, text, sizeof(text), at)) > 0; at += n) {
 		if (weir_pwrite_full(to, text, (size_t)n, at) != 0)
 			break;

@@ -727,6 +727,7 @@ static enum weir_code
 stage_out_all(struct stage *st, struct weir_err *err)
 {
 	WEIR_AUTO(weir_freep) char *text = NULL;
+	struct stat sb;
 	json_t *root;
 	size_t len, i;
 
@@ -734,6 +735,9 @@ stage_out_all(struct stage *st, struct weir_err *err)
 		return errno == ENOENT ? weir_err_set(err, WEIR_E_NOENT, "nothing was staged in '%s'", st->s->folder) : weir_err_errno(err, errno, "'%s'", st->note_path);
 	st->note = json_loadb(text, len, 0, NULL);
 	st->files = json_object_get(st->note, "files");
+	/* A folder that is gone is no order to remove what was copied from. */
+	if (lstat(st->storage, &sb) != 0 || !S_ISDIR(sb.st_mode))
+		return weir_err_set(err, WEIR_E_IO, "'%s' is not there any more, so what the job changed is not known", st->storage);
 	if (!json_is_object(st->files))
 		return weir_err_set(err, WEIR_E_IO, "'%s' is damaged", st->note_path);
 	json_array_foreach (json_object_get(st->note, "roots"), i, root) {

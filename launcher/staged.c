@@ -89,6 +89,18 @@ weir_job_tell_staged_in(const struct weir_job *job, struct weir_buf *out)
 	weir_words_quote(out, job->staged.v);
 }
 
+/* The note goes first: with it, what a half removed folder lacks would be taken for removed by the job. */
+static int
+staged_remove(const char *folder)
+{
+	WEIR_AUTO(weir_freep) char *note = weir_xasprintf("%s/stage.json", folder);
+
+	if ((unlink(note) == 0 || errno == ENOENT || errno == ENOTDIR) && weir_remove_tree(folder) == 0)
+		return 0;
+	weir_job_say("'%s' cannot be removed: %s; nothing in it is needed any more", folder, strerror(errno));
+	return -1;
+}
+
 int
 weir_staged_in(struct weir_job *job)
 {
@@ -114,7 +126,8 @@ weir_staged_in(struct weir_job *job)
 	status = weir_child_weir_told(job, (const char *const *)w.v);
 	weir_words_free(&w);
 	if (status != 0) {
-		weir_remove_tree(folder);
+		if (access(folder, F_OK) == 0)
+			staged_remove(folder);
 		return WEIR_JOB_STORAGE;
 	}
 	job->source = weir_xasprintf("%s" STAGED_SEEN, folder);
@@ -143,8 +156,10 @@ weir_staged_out(struct weir_job *job)
 {
 	const char *folder = weir_state_text(job->state, "staged");
 
-	if (staged_send(job, job->o->conf->path, folder, job->o->is_quiet) == 0)
+	if (staged_send(job, job->o->conf->path, folder, job->o->is_quiet) == 0) {
+		job->is_staged_sent = true;
 		return 0;
+	}
 	job->is_unsent = true;
 	weir_job_say("the job ended with status %d, but not all that it wrote could be sent; nothing is lost: it is kept in '%s', and 'weir gc' sends it", job->status, folder);
 	return WEIR_JOB_UNSENT;
@@ -154,8 +169,8 @@ weir_staged_out(struct weir_job *job)
 void
 weir_staged_release(struct weir_job *job)
 {
-	if (job->source != NULL && !job->is_unsent)
-		weir_remove_tree(weir_state_text(job->state, "staged"));
+	if (job->source != NULL && (job->is_staged_sent || !job->was_started))
+		staged_remove(weir_state_text(job->state, "staged"));
 	free(WEIR_STEAL(job->source));
 }
 
@@ -181,5 +196,5 @@ weir_staged_sweep(const struct weir_state *s)
 		weir_job_say("job '%s': not all that it changed could be sent; it is kept in '%s'", s->name, folder);
 		return 1;
 	}
-	return weir_remove_tree(folder) == 0 ? 0 : 1;
+	return staged_remove(folder) == 0 ? 0 : 1;
 }

@@ -16,6 +16,9 @@
 
 #include "../src/util/util.h"
 
+#define STATE_LOCK_TRIES 5
+#define STATE_LOCK_STEP_MS 10
+
 #define STATE_MAX (1u << 20)
 
 char *
@@ -144,9 +147,16 @@ state_lock(struct weir_state *s)
 	WEIR_AUTO(weir_freep) char *path = weir_state_file(s, WEIR_STATE_LOCK);
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
-		s->lock_fd = fd;
-		return 0;
+	/* Who only looks whether it is held holds it for a moment. */
+	for (int i = 0; fd >= 0 && i < STATE_LOCK_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+			s->lock_fd = fd;
+			return 0;
+		}
+		if (errno != EWOULDBLOCK)
+			break;
+		poll(NULL, 0, STATE_LOCK_STEP_MS);
+		errno = EWOULDBLOCK;
 	}
 	weir_closep(&fd);
 	return -1;
@@ -283,6 +293,8 @@ state_empty(const struct weir_state *s, bool with_lock)
 enum weir_code
 weir_state_remove(struct weir_state *s, struct weir_err *err)
 {
+	if (!weir_state_adopt(s))
+		return weir_err_set(err, WEIR_E_BUSY, "job '%s' is running again", s->name);
 	if (state_empty(s, true) != 0 || (rmdir(s->dir) != 0 && errno != ENOENT))
 		return weir_err_errno(err, errno, "job '%s': '%s' cannot be removed", s->name, s->dir);
 	return WEIR_OK;

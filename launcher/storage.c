@@ -61,7 +61,8 @@ weir_storage_find(struct weir_job *job)
 	if (weir_mounts_read(&mounts, NULL) != WEIR_OK)
 		return;
 	m = weir_mounts_of(&mounts, job->o->conf->path);
-	if (m != NULL && strcmp(m->root, "/") == 0) {
+	/* One that nobody serves any more is none; what is somebody else's is not for our data. */
+	if (m != NULL && strcmp(m->root, "/") == 0 && (m->uid == geteuid() || m->uid == 0) && !weir_mount_is_dead(m->mountpoint)) {
 		job->mountpoint = weir_xstrdup(m->mountpoint);
 		job->private_dir = storage_private_dir(m->mountpoint);
 	}

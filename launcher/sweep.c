@@ -84,27 +84,22 @@ weir_sweep_job(struct weir_state *s, int64_t grace_ms, json_t *done)
 
 /* ---- mounts ---- */
 
-/* Does nobody serve it any more? */
-static bool
-sweep_is_dead(const char *mountpoint)
+bool
+weir_mount_is_dead(const char *mountpoint)
 {
 	struct statfs st;
 
 	return statfs(mountpoint, &st) != 0 && (errno == ENOTCONN || errno == ECONNABORTED);
 }
 
+/* A dead one lazily, and by fusermount3 where we are not root. */
 static int
 sweep_unmount(const char *mountpoint, bool is_dead)
 {
-	const char *const args[] = {"umount", "--quiet", mountpoint, NULL};
+	const char *const args[] = {"umount", is_dead ? "--now" : "--quiet", mountpoint, NULL};
 	struct weir_job job = {0};
 
-	if (!is_dead)
-		return weir_child_weir(&job, args, NULL);
-	if (umount2(mountpoint, MNT_DETACH) == 0)
-		return 0;
-	weir_job_say("the dead mount at '%s' cannot be taken away: %s", mountpoint, strerror(errno));
-	return 1;
+	return weir_child_weir(&job, args, NULL);
 }
 
 /* It may be where only its user's namespace sees it. */
@@ -119,7 +114,7 @@ sweep_unmount_elsewhere(pid_t pid, const char *mountpoint)
 	child = fork();
 	if (child == 0) {
 		if (weir_mountspace_enter(pid, &err) == WEIR_OK)
-			_exit(sweep_unmount(mountpoint, sweep_is_dead(mountpoint)));
+			_exit(sweep_unmount(mountpoint, weir_mount_is_dead(mountpoint)));
 		weir_job_say("%s", weir_err_text(&err, WEIR_E_IO));
 		_exit(1);
 	}
@@ -128,23 +123,26 @@ sweep_unmount_elsewhere(pid_t pid, const char *mountpoint)
 	return status;
 }
 
-static void
-sweep_private(const struct weir_mounts *mounts, const char *dir, json_t *done)
+/* only_dead: leave one that could serve the next job. 0, or 1 when something could not be taken away. */
+static int
+sweep_private(const struct weir_mounts *mounts, const char *dir, bool only_dead, json_t *done)
 {
 	WEIR_AUTO(weir_freep) char *point = weir_xasprintf("%s" WEIR_STORAGE_POINT, dir);
 	WEIR_AUTO(weir_closep) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	const struct weir_mount *m = weir_mounts_at(mounts, point, NULL);
-	bool is_mounted = m != NULL && strcmp(m->mountpoint, point) == 0, is_dead = is_mounted && sweep_is_dead(point);
+	bool is_mounted = m != NULL && strcmp(m->mountpoint, point) == 0, is_dead = is_mounted && weir_mount_is_dead(point);
 	struct stat st;
 	pid_t elsewhere;
 
 	if (fd < 0 || fstat(fd, &st) != 0 || st.st_uid != geteuid() || flock(fd, LOCK_EX | LOCK_NB) != 0)
-		return;	/* not ours, or a job uses it */
+		return 0;	/* not ours, or a job uses it */
+	if (only_dead && !is_dead)
+		return 0;
 	elsewhere = is_mounted ? 0 : weir_mountspace_find(NULL, point);
 	if (is_mounted && sweep_unmount(point, is_dead) != 0)
-		return;
+		return 1;
 	if (elsewhere != 0 && sweep_unmount_elsewhere(elsewhere, point) != 0)
-		return;
+		return 1;
 	if (is_mounted && is_dead)
 		sweep_tell(done, "the mount of %s at '%s' had nobody to serve it and was taken away; what was not sent is in its cache, and the next mount or job with that configuration sends it",
 		    m->source, point);
@@ -154,14 +152,16 @@ sweep_private(const struct weir_mounts *mounts, const char *dir, json_t *done)
 		sweep_tell(done, "the mount at '%s', which no job used any more, has sent all and is unmounted", point);
 	/* rmdir only: whatever else may be there stays. */
 	if (rmdir(point) != 0 && errno != ENOENT)
-		return;
+		return 0;
 	if (rmdir(dir) == 0 && !is_mounted && elsewhere == 0)
 		sweep_tell(done, "the empty folder '%s' of a job that is over was removed", dir);
+	return 0;
 }
 
-static void
-sweep_place(const struct weir_mounts *mounts, const char *place, json_t *done)
+static int
+sweep_place(const struct weir_mounts *mounts, const char *place, bool only_dead, json_t *done)
 {
+	int status = 0;
 	DIR *d = place != NULL && place[0] == '/' ? opendir(place) : NULL;
 	struct dirent *e;
 
@@ -169,23 +169,26 @@ sweep_place(const struct weir_mounts *mounts, const char *place, json_t *done)
 		WEIR_AUTO(weir_freep) char *dir = weir_xasprintf("%s/%s", place, e->d_name);
 
 		if (strncmp(e->d_name, WEIR_STORAGE_FOLDER, strlen(WEIR_STORAGE_FOLDER)) == 0)
-			sweep_private(mounts, dir, done);
+			status |= sweep_private(mounts, dir, only_dead, done);
 	}
 	if (d != NULL)
 		closedir(d);
+	return status;
 }
 
-void
-weir_sweep_mounts(json_t *done)
+int
+weir_sweep_mounts(bool only_dead, json_t *done)
 {
+	int status = 0;
 	const char *const places[] = {getenv("XDG_RUNTIME_DIR"), "/run", "/tmp"};
 	struct weir_mounts mounts;
 
 	if (weir_mounts_read(&mounts, NULL) != WEIR_OK)
-		return;
+		return 0;
 	for (size_t i = 0; i < WEIR_LEN(places); i++)
-		sweep_place(&mounts, places[i], done);
+		status |= sweep_place(&mounts, places[i], only_dead, done);
 	weir_mounts_free(&mounts);
+	return status;
 }
 
 /* ---- folders of staged jobs ---- */
@@ -244,14 +247,14 @@ weir_jobs_gc(bool is_json)
 	}
 	weir_state_list_free(v, n);
 	weir_sweep_gpus(done);
-	weir_sweep_mounts(done);
+	status |= weir_sweep_mounts(false, done);
 	if (is_json) {
 		json_dumpf(done, stdout, JSON_INDENT(2));
 		putchar('\n');
 	} else {
 		json_array_foreach (done, i, text)
 			printf("%s\n", json_string_value(text));
-		if (json_array_size(done) == 0)
+		if (json_array_size(done) == 0 && status == 0)
 			printf("nothing was left behind\n");
 	}
 	json_decref(done);

@@ -126,9 +126,13 @@ processes_take_oldest(pid_t pid, void *arg)
 {
 	struct processes_oldest *oldest = arg;
 	WEIR_AUTO(weir_freep) char *path = weir_xasprintf("/proc/%d/ns/mnt", (int)pid);
+	WEIR_AUTO(weir_freep) char *dir = weir_xasprintf("/proc/%d", (int)pid);
 	unsigned long long start = processes_start(pid);
 	struct stat st;
 
+	/* Anybody may have our variable in their environment. Root's engines may run a job as somebody else, but not its first process. */
+	if (stat(dir, &st) != 0 || st.st_uid != geteuid())
+		return;
 	if (start == 0 || stat(path, &st) != 0 || (st.st_ino == oldest->ours.st_ino && st.st_dev == oldest->ours.st_dev))
 		return;
 	if (oldest->pid != 0 && oldest->start <= start)

@@ -54,7 +54,7 @@ stage_out(struct weir_stage *s)
 	enum weir_code r = weir_stage_out(s, &err);
 
 	weir_progress_end(s->arg);
-	if (r == WEIR_E_NOENT && s->sums.files_out == 0)
+	if (r != WEIR_OK && r != WEIR_E_INTR && err.msg[0] != '\0')
 		return weir_cli_tree_failed(r, &err);
 	printf("sent %s, removed %llu, %llu conflicts\n", weir_amount_text(s->sums.files_out, s->sums.bytes_out, amount), (unsigned long long)s->sums.removed,
 	    (unsigned long long)s->sums.conflicts);

@@ -47,6 +47,7 @@ struct weir_tree {
 	struct weir_conf own;		/* the configuration with a namespace of its own (is_by_remote): only binds are ours */
 	/* mount */
 	char *mountpoint;		/* stands before every path; NULL: local */
+	int root_fd;			/* of the mount point; AT_FDCWD: local */
 };
 
 bool weir_tree_is_canceled(const struct weir_tree *);

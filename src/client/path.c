@@ -14,16 +14,22 @@
 #include <unistd.h>
 
 #include "../control/control.h"
+#include "../util/inside.h"
 #include "../util/text.h"
 
 #define PATH_LINK_MAX 4096
 
-static char *
-path_real(const struct weir_tree *t, const char *path)
+/* A mount's files may be changed by jobs: no link of theirs leads out of it. */
+static int
+path_fd(const struct weir_tree *t, const char *path, int flags, uint32_t mode)
 {
-	if (t->mountpoint == NULL)
-		return weir_xstrdup(path);
-	return strcmp(path, "/") == 0 ? weir_xstrdup(t->mountpoint) : weir_xasprintf("%s%s", strcmp(t->mountpoint, "/") == 0 ? "" : t->mountpoint, path);
+	return weir_inside_open(t->root_fd, path, flags, mode);
+}
+
+static int
+path_dir(const struct weir_tree *t, const char *path, const char **name)
+{
+	return weir_inside_parent(t->root_fd, path, name);
 }
 
 static enum weir_code
@@ -49,10 +55,11 @@ path_attr(const struct stat *st, struct weir_attr *a)
 static enum weir_code
 path_stat(struct weir_tree *t, const char *path, bool follow, struct weir_attr *attr)
 {
-	WEIR_AUTO(weir_freep) char *real = path_real(t, path);
+	const char *name = "";
+	WEIR_AUTO(weir_closep) int fd = follow ? path_fd(t, path, O_PATH, 0) : path_dir(t, path, &name);
 	struct stat st;
 
-	if (fstatat(AT_FDCWD, real, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0)
+	if (fd < 0 || fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0)
 		return weir_code_from_errno(errno);
 	path_attr(&st, attr);
 	return WEIR_OK;
@@ -87,12 +94,14 @@ path_entries(DIR *d, weir_tree_entry_fn fn, void *arg)
 static enum weir_code
 path_list(struct weir_tree *t, const char *path, weir_tree_entry_fn fn, void *arg)
 {
-	WEIR_AUTO(weir_freep) char *real = path_real(t, path);
-	DIR *d = opendir(real);
+	int fd = path_fd(t, path, O_RDONLY | O_DIRECTORY, 0);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
 	enum weir_code r;
 
-	if (d == NULL)
+	if (d == NULL) {
+		weir_closep(&fd);
 		return weir_code_from_errno(errno);
+	}
 	r = path_entries(d, fn, arg);
 	closedir(d);
 	return r;
@@ -101,9 +110,10 @@ path_list(struct weir_tree *t, const char *path, weir_tree_entry_fn fn, void *ar
 static enum weir_code
 path_readlink(struct weir_tree *t, const char *path, char **out)
 {
-	WEIR_AUTO(weir_freep) char *real = path_real(t, path);
+	const char *name;
+	WEIR_AUTO(weir_closep) int dir = path_dir(t, path, &name);
 	WEIR_AUTO(weir_freep) char *buf = weir_xcalloc(1, PATH_LINK_MAX + 1);
-	ssize_t n = readlink(real, buf, PATH_LINK_MAX);
+	ssize_t n = dir >= 0 ? readlinkat(dir, name, buf, PATH_LINK_MAX) : -1;
 
 	if (n < 0)
 		return weir_code_from_errno(errno);
@@ -114,57 +124,76 @@ path_readlink(struct weir_tree *t, const char *path, char **out)
 static enum weir_code
 path_mkdir(struct weir_tree *t, const char *path, uint32_t mode)
 {
-	WEIR_AUTO(weir_freep) char *real = path_real(t, path);
+	const char *name;
+	WEIR_AUTO(weir_closep) int dir = path_dir(t, path, &name);
 
-	return path_code(mkdir(real, mode));
+	return path_code(dir >= 0 ? mkdirat(dir, name, mode) : -1);
 }
 
 static enum weir_code
 path_symlink(struct weir_tree *t, const char *path, const char *target)
 {
-	WEIR_AUTO(weir_freep) char *real = path_real(t, path);
+	const char *name;
+	WEIR_AUTO(weir_closep) int dir = path_dir(t, path, &name);
 
-	return path_code(symlink(target, real));
+	return path_code(dir >= 0 ? symlinkat(target, dir, name) : -1);
 }
 
 static enum weir_code
 path_unlink(struct weir_tree *t, const char *path)
 {
-	WEIR_AUTO(weir_freep) char *real = path_real(t, path);
+	const char *name;
+	WEIR_AUTO(weir_closep) int dir = path_dir(t, path, &name);
 
-	return path_code(unlink(real));
+	return path_code(dir >= 0 ? unlinkat(dir, name, 0) : -1);
 }
 
 static enum weir_code
 path_rmdir(struct weir_tree *t, const char *path)
 {
-	WEIR_AUTO(weir_freep) char *real = path_real(t, path);
+	const char *name;
+	WEIR_AUTO(weir_closep) int dir = path_dir(t, path, &name);
 
-	return path_code(rmdir(real));
+	return path_code(dir >= 0 ? unlinkat(dir, name, AT_REMOVEDIR) : -1);
 }
 
 static enum weir_code
 path_rename(struct weir_tree *t, const char *from, const char *to, uint32_t flags)
 {
-	WEIR_AUTO(weir_freep) char *a = path_real(t, from);
-	WEIR_AUTO(weir_freep) char *b = path_real(t, to);
+	const char *a, *b;
+	WEIR_AUTO(weir_closep) int dir_a = path_dir(t, from, &a);
+	WEIR_AUTO(weir_closep) int dir_b = dir_a >= 0 ? path_dir(t, to, &b) : -1;
 
-	return path_code(renameat2(AT_FDCWD, a, AT_FDCWD, b, flags));
+	return path_code(dir_b >= 0 ? renameat2(dir_a, a, dir_b, b, flags) : -1);
+}
+
+/* fchmodat(2) always follows a last link, so that is looked up first. */
+static int
+path_chmod(struct weir_tree *t, const char *path, uint32_t mode)
+{
+	WEIR_AUTO(weir_closep) int fd = path_fd(t, path, O_PATH, 0);
+	char real[40];
+
+	if (fd < 0)
+		return -1;
+	snprintf(real, sizeof(real), "/proc/self/fd/%d", fd);
+	return chmod(real, mode & 07777);
 }
 
 static enum weir_code
 path_set(struct weir_tree *t, const char *path, uint32_t mask, uint32_t mode, int64_t mtime_ns)
 {
-	WEIR_AUTO(weir_freep) char *real = path_real(t, path);
+	const char *name;
+	WEIR_AUTO(weir_closep) int dir = path_dir(t, path, &name);
 	struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = mtime_ns / 1000000000, .tv_nsec = mtime_ns % 1000000000}};
 
 	if (ts[1].tv_nsec < 0) {
 		ts[1].tv_sec--;
 		ts[1].tv_nsec += 1000000000;
 	}
-	if ((mask & WEIR_SET_MODE) != 0 && fchmodat(AT_FDCWD, real, mode & 07777, 0) != 0)
+	if (dir < 0 || ((mask & WEIR_SET_MODE) != 0 && path_chmod(t, path, mode) != 0))
 		return weir_code_from_errno(errno);
-	if ((mask & WEIR_SET_MTIME) != 0 && utimensat(AT_FDCWD, real, ts, AT_SYMLINK_NOFOLLOW) != 0)
+	if ((mask & WEIR_SET_MTIME) != 0 && utimensat(dir, name, ts, AT_SYMLINK_NOFOLLOW) != 0)
 		return weir_code_from_errno(errno);
 	return WEIR_OK;
 }
@@ -172,10 +201,10 @@ path_set(struct weir_tree *t, const char *path, uint32_t mask, uint32_t mode, in
 static enum weir_code
 path_room(struct weir_tree *t, const char *path, uint64_t *free_bytes)
 {
-	WEIR_AUTO(weir_freep) char *real = path_real(t, path);
+	WEIR_AUTO(weir_closep) int fd = path_fd(t, path, O_PATH, 0);
 	struct statvfs v;
 
-	if (statvfs(real, &v) != 0)
+	if (fd < 0 || fstatvfs(fd, &v) != 0)
 		return weir_code_from_errno(errno);
 	*free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
 	return WEIR_OK;
@@ -184,11 +213,10 @@ path_room(struct weir_tree *t, const char *path, uint64_t *free_bytes)
 static enum weir_code
 path_open(struct weir_tree_file *f, int flags, uint32_t mode)
 {
-	WEIR_AUTO(weir_freep) char *real = path_real(f->t, f->path);
 	struct stat st;
 
 	/* nobody waits for the other end of a FIFO */
-	f->fd = open(real, flags | O_CLOEXEC | O_NONBLOCK, mode);
+	f->fd = path_fd(f->t, f->path, flags | O_NONBLOCK, mode);
 	if (f->fd < 0)
 		return weir_code_from_errno(errno);
 	if (fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode))

@@ -121,9 +121,12 @@ weir_tree_open(const struct weir_tree_options *o, struct weir_tree **out, struct
 	t->conf = o->conf;
 	t->cancel = o->cancel;
 	t->is_by_remote = o->is_by_remote;
+	t->root_fd = AT_FDCWD;
 	if (o->is_by_remote)
 		tree_own_namespace(t);
 	r = tree_connect(t, o, err);
+	if (r == WEIR_OK && t->mountpoint != NULL && (t->root_fd = open(t->mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+		r = weir_err_errno(err, errno, "mount '%s'", t->mountpoint);
 	if (r) {
 		weir_tree_close(t);
 		return r;
@@ -139,6 +142,7 @@ weir_tree_local(const atomic_bool *cancel)
 	struct weir_tree *t = weir_xcalloc(1, sizeof(*t));
 
 	t->cancel = cancel;
+	t->root_fd = AT_FDCWD;
 	t->ops = &weir_tree_ops_path;
 	return t;
 }
@@ -149,6 +153,7 @@ weir_tree_adopt(struct weir_fs *fs, const atomic_bool *cancel)
 	struct weir_tree *t = weir_xcalloc(1, sizeof(*t));
 
 	t->cancel = cancel;
+	t->root_fd = AT_FDCWD;
 	t->fs = fs;
 	t->is_adopted = true;
 	t->ops = &weir_tree_ops_direct;
@@ -164,6 +169,7 @@ weir_tree_close(struct weir_tree *t)
 		weir_fs_free(t->fs);
 	tree_own_free(t);
 	free(t->mountpoint);
+	weir_closep(&t->root_fd);
 	free(t);
 }
 

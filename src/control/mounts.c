@@ -43,7 +43,7 @@ static void
 mounts_add(struct weir_mounts *m, char *line)
 {
 	unsigned dev[2] = {0, 0};
-	char *field[5] = {NULL}, *type, *source, *save = NULL, *dash = strstr(line, " - ");
+	char *field[5] = {NULL}, *type, *source, *options, *user, *save = NULL, *dash = strstr(line, " - ");
 
 	if (dash == NULL)
 		return;
@@ -56,13 +56,16 @@ mounts_add(struct weir_mounts *m, char *line)
 	save = NULL;
 	type = strtok_r(dash + 3, " ", &save);
 	source = strtok_r(NULL, " ", &save);
+	options = strtok_r(NULL, " ", &save);
+	user = options != NULL ? strstr(options, "user_id=") : NULL;
 	if (type == NULL || source == NULL || sscanf(field[2], "%u:%u", &dev[0], &dev[1]) != 2)
 		return;
 	if (strcmp(type, "fuse.weir") == 0 && strncmp(source, WEIR_MOUNT_MARK, strlen(WEIR_MOUNT_MARK)) == 0)
 		source += strlen(WEIR_MOUNT_MARK);
 	m->v = weir_xrealloc(m->v, m->n + 1, sizeof(*m->v));
 	m->v[m->n++] = (struct weir_mount){.root = mounts_unescape(field[3]), .mountpoint = mounts_unescape(field[4]),
-	    .source = mounts_unescape(source), .dev = makedev(dev[0], dev[1]), .is_weir = strcmp(type, "fuse.weir") == 0};
+	    .source = mounts_unescape(source), .dev = makedev(dev[0], dev[1]),
+	    .uid = user != NULL ? (uid_t)strtoul(user + strlen("user_id="), NULL, 10) : 0, .is_weir = strcmp(type, "fuse.weir") == 0};
 }
 
 void
@@ -138,19 +141,33 @@ weir_mounts_at(const struct weir_mounts *m, const char *path, char **inside)
 	return best;
 }
 
+/* The smaller the better; 0: not at all. */
+static int
+mounts_rank(const struct weir_mount *m, const char *source)
+{
+	bool is_ours = m->uid == 0 || m->uid == geteuid();
+
+	if (!m->is_weir || strcmp(m->source, source) != 0 || (!is_ours && geteuid() != 0))
+		return 0;
+	return (is_ours ? 1 : 3) + (strcmp(m->root, "/") != 0);
+}
+
 const struct weir_mount *
 weir_mounts_of(const struct weir_mounts *m, const char *source)
 {
-	const struct weir_mount *bind = NULL;
+	const struct weir_mount *best = NULL;
+	int best_rank = 0;
 
 	for (size_t i = 0; i < m->n; i++) {
-		if (!m->v[i].is_weir || strcmp(m->v[i].source, source) != 0)
+		int rank = mounts_rank(&m->v[i], source);
+
+		/* The first whole one, the last of the binds. */
+		if (rank == 0 || (best != NULL && rank > best_rank) || (rank == best_rank && rank % 2 == 1))
 			continue;
-		if (strcmp(m->v[i].root, "/") == 0)
-			return &m->v[i];
-		bind = &m->v[i];
+		best = &m->v[i];
+		best_rank = rank;
 	}
-	return bind;
+	return best;
 }
 
 static void

@@ -16,6 +16,7 @@ struct weir_mount {
 	char *source;		/* path of the configuration, without the mark */
 	char *root;		/* "/", or the folder of the mount that a bind shows here */
 	dev_t dev;		/* another one for every mount as long as anybody still has the older ones open */
+	uid_t uid;		/* who mounted (FUSE's user_id); of what is no FUSE mount 0 */
 	bool is_weir;		/* fuse.weir; else it only hides what lies below it */
 };
 struct weir_mounts {
@@ -31,7 +32,8 @@ void weir_mounts_free(struct weir_mounts *);
 /* The mount that an absolute, normalised path lies in; NULL if that is no weir mount. *inside (may be NULL): the path in the
  * namespace, owned. */
 const struct weir_mount *weir_mounts_at(const struct weir_mounts *, const char *path, char **inside);
-/* The weir mount of a configuration, whole mounts before binds of a folder; NULL: none. */
+/* The weir mount of a configuration, ours and root's only (root: anybody's, after those), whole mounts before binds of a folder; NULL: none. Anybody may mount
+ * something under any name. */
 const struct weir_mount *weir_mounts_of(const struct weir_mounts *, const char *source);
 
 /* Absolute path without ".", ".." and doubled slashes, by text alone: nothing is looked up, so a dead mount cannot hang it.

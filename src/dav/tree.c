@@ -335,6 +335,8 @@ copymove_check(struct front_req *req, struct copymove *c, enum weir_code *r)
 	if (*r != WEIR_OK && *r != WEIR_E_NOENT)
 		return -1;
 	c->is_there = *r == WEIR_OK;
+	if (c->is_there && c->from.attr.ino == c->to.attr.ino)
+		return 403;	/* the same thing by another path */
 	if (c->is_there && !overwrite)
 		return 412;
 	return copymove_locks(req, c);

@@ -25,7 +25,7 @@ weir_curl_connection(CURL *easy, const struct weir_http_pool_conf *conf)
 		curl_easy_setopt(easy, CURLOPT_CAINFO, conf->ca_file);
 		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
 	}
-	if (conf->proxy != NULL)
+	if (conf->proxy != NULL)	/* "": none */
 		curl_easy_setopt(easy, CURLOPT_PROXY, conf->proxy);
 	curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 }

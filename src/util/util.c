@@ -280,6 +280,8 @@ weir_mkdirs(const char *path, mode_t mode)
 	return util_mkdir_one(p, mode);
 }
 
+#define UTIL_TREE_DEPTH 8
+
 static int
 util_unlink(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
@@ -288,10 +290,31 @@ util_unlink(const char *path, const struct stat *st, int type, struct FTW *ftw)
 	return type == FTW_DP || type == FTW_D || type == FTW_DNR ? rmdir(path) : unlink(path);
 }
 
+static int
+util_open_up(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)ftw;
+	if ((type == FTW_D || type == FTW_DNR) && (st->st_mode & 0700) != 0700)
+		(void)!chmod(path, (st->st_mode & 07777) | 0700);
+	return 0;
+}
+
 int
 weir_remove_tree(const char *path)
 {
-	return nftw(path, util_unlink, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	if (nftw(path, util_unlink, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0)
+		return 0;
+	if (errno != EACCES)
+		return -1;
+	/* A folder without the right to write or enter. One that could not be read is opened before what is below it, so each level takes a turn. */
+	for (int i = 0; i < UTIL_TREE_DEPTH; i++) {
+		nftw(path, util_open_up, 16, FTW_PHYS | FTW_MOUNT);
+		if (nftw(path, util_unlink, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0)
+			return 0;
+		if (errno != EACCES)
+			return -1;
+	}
+	return -1;
 }
 
 void

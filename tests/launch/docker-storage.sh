@@ -37,7 +37,7 @@ down() { kill -TERM $pid; wait $pid; rc=$?; }
 up
 is "the folder is there" "$(cat "$LOCAL_PATH/there.txt")" far
 is "df tells rshare" "$(df -h -x tmpfs -x devtmpfs | grep -c rshare)" 1
-is "the configuration is for its owner alone" "$(stat -c %a "$T/cache/etc/weir.conf")" 600
+is "the configuration is for its owner alone" "$(stat -c %a "$T/cache/.weir-storage/weir.conf")" 600
 unlike "no process has the password on its command line" "$(tr '\0' ' ' < /proc/$pid/cmdline; cat /proc/[0-9]*/cmdline 2> /dev/null | tr '\0' ' ' | grep -o 'weir mount.*')" 'wörd'
 head -c 3000000 /dev/urandom > "$T/x"
 cp "$T/x" "$LOCAL_PATH/new.bin"

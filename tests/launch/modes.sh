@@ -136,6 +136,27 @@ like "its log" "$("$WEIR" logs bg)" "begun"
 run "$WEIR" train -c "$CONF" --detach --name bg --image example.invalid/weir/none:1 digits
 is "an image that cannot be had is said at once, detached too" "$rc" 243
 
+# What a job may not do to the host: its links lead nowhere from here.
+echo mine > "$T/outside"
+mkdir "$T/elsewhere"
+job --output /results/linked --name linked digits -- sh -c "ln -s $T/outside \$WEIR_OUTPUT/\$WEIR_JOB.log; echo overwritten"
+is "the log goes through no link" "$rc: $(cat "$T/outside")" "0: mine"
+like "which is said" "$err" "the job's log could not be copied"
+job digits -- sh -c "ln -s $T/elsewhere /storage/results/away"
+job --output /results/away/deep digits -- true
+like "the output folder is made in the storage or not at all" "$rc $(ls "$T/elsewhere")$err" "^241 .*--output"
+run sh -c "'$WEIR' train -c '$CONF' --time 3s --name yes digits -- sh -c 'while :; do echo y; done' > /dev/null"
+like "a job that never stops printing ends by its time limit" "$rc $err" "time limit of 3s"
+mkfifo "$T/stuck"
+sleep 100 < "$T/stuck" & reader=$!
+timeout 100 "$WEIR" train -q -c "$CONF" --name stuck digits -- sh -c 'while :; do echo y; done' > "$T/stuck" 2> /dev/null & p=$!
+stuck() { [ "$(field stuck status)" = running ]; }
+wait_for 30 stuck || fail "it runs"
+check "weir stop ends it though nobody reads" "$WEIR" stop stuck
+wait $p
+kill $reader
+for i in yes stuck; do "$WEIR" rm $i || fail "weir rm $i"; done
+
 # --- develop -----------------------------------------------------------------------------------------------------------
 check "develop" "$WEIR" develop -c "$CONF" --name dev digits
 password=$(sed -n 's/.*password: //p' <<< "$err")
