@@ -34,7 +34,7 @@
 
 struct mount_job {
 	const char *conf_path;
-	const char *target;		/* the mount point as given */
+	const char *target;		/* the mount point as given; NULL: the configuration's */
 	bool is_fake;			/* mount -f: all but the mount */
 	bool is_helper;			/* called by mount(8) */
 	char *source;			/* as the kernel shows it */
@@ -61,6 +61,18 @@ mount_resolve(const char *target)
 	*slash = '\0';
 	parent = realpath(*absolute != '\0' ? absolute : "/", NULL);
 	return parent != NULL ? weir_path_join(parent, slash + 1) : NULL;
+}
+
+/* The one of the configuration is made where it is missing, as systemd and autofs make theirs. */
+static enum weir_code
+mount_default_point(struct mount_job *job, struct weir_err *err)
+{
+	job->target = job->conf->mountpoint;
+	if (job->target == NULL)
+		return weir_err_set(err, WEIR_E_INVAL, "no mount point: name one, or set 'mountpoint' in [weir] of %s", job->conf->path);
+	if (access(job->target, F_OK) != 0 && errno == ENOENT && weir_mkdirs(job->target, 0755) != 0)
+		return weir_err_errno(err, errno, "mount point '%s'", job->target);
+	return WEIR_OK;
 }
 
 static enum weir_code
@@ -361,6 +373,8 @@ mount_act(struct mount_job *job)
 	job->conf = weir_cli_conf(job->conf_path);
 	if (job->conf == NULL)
 		return WEIR_EXIT_CONFIG;
+	if (job->target == NULL && (r = mount_default_point(job, &err)))
+		return mount_fail(r, &err, r == WEIR_E_INVAL ? WEIR_EXIT_USAGE : WEIR_EXIT_FAILED);
 	if (job->conf->nremotes == 0) {
 		weir_say("%s: no [remote NAME] in it: there is nothing to mount", job->conf->path);
 		return WEIR_EXIT_CONFIG;
@@ -424,7 +438,7 @@ mount_run(const struct weir_verb *verb, int argc, char **argv)
 	if (r)
 		return mount_fail(r, &err, WEIR_EXIT_USAGE);
 	job.conf_path = o.conf;
-	job.target = argv[first];
+	job.target = first < argc ? argv[first] : NULL;
 	job.opt.fuse.is_foreground = o.is_foreground;
 	job.opt.fuse.is_debug = job.opt.fuse.is_debug || o.is_debug;
 	status = mount_act(&job);
@@ -434,11 +448,10 @@ mount_run(const struct weir_verb *verb, int argc, char **argv)
 
 const struct weir_verb weir_verb_mount = {
     .name = "mount",
-    .operands = "MOUNTPOINT",
+    .operands = "[MOUNTPOINT]",
     .summary = "mount the storages of a configuration as one tree",
     .opts = mount_opts,
     .nopts = WEIR_LEN(mount_opts),
-    .min_operands = 1,
     .max_operands = 1,
     .run = mount_run,
 };

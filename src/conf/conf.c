@@ -115,6 +115,7 @@ static const struct conf_key conf_weir_keys[] = {
     {"cache_size", conf_size, offsetof(struct weir_conf, cache_bytes)},
     {"quota", conf_size, offsetof(struct weir_conf, quota_bytes)},
     {"xattr", conf_yesno, offsetof(struct weir_conf, xattr)},
+    {"mountpoint", conf_text, offsetof(struct weir_conf, mountpoint)},
 };
 static const struct conf_key conf_remote_keys[] = {
     {"type", conf_text, offsetof(struct weir_remote_conf, type)},
@@ -577,6 +578,8 @@ conf_read(struct conf_reader *rd, const char *text, size_t len, struct weir_err 
 	struct weir_conf *c = rd->conf;
 	enum weir_code r = weir_ini_parse(rd->name, text, len, conf_entry, rd, err);
 
+	if (r == WEIR_OK && c->mountpoint != NULL && c->mountpoint[0] != '/')
+		r = weir_err_set(err, WEIR_E_CONFIG, "%s:%d: mountpoint: '%.200s' is not absolute", rd->name, rd->weir_lines[WEIR_LEN(conf_weir_keys) - 1], c->mountpoint);
 	for (size_t i = 0; r == WEIR_OK && i < c->nremotes; i++)
 		r = conf_settle_remote(rd, &c->remotes[i], err);
 	if (r == WEIR_OK)
@@ -708,6 +711,7 @@ weir_conf_free(struct weir_conf *c)
 	free(c->binds);
 	free(c->path);
 	free(c->name);
+	free(c->mountpoint);
 	free(c->cache_dir);
 	free(c);
 }

@@ -65,6 +65,7 @@ struct weir_section_conf {
 struct weir_conf {
 	char *path;			/* absolute path of the file; NULL when there is none */
 	char *name;			/* its base name without .conf: part of the default cache_dir */
+	char *mountpoint;		/* absolute; where 'weir mount' mounts when it is told no place. NULL: not given */
 	char *cache_dir;		/* absolute; default ~/.cache/weir/HOSTNAME-NAME (root: /var/cache/weir/NAME) */
 	uint64_t cache_bytes;		/* 0: half of what is free there (decided when the store opens) */
 	uint64_t quota_bytes;		/* default 2 000 000 000 000; 0: none */

@@ -55,7 +55,6 @@ for v in $VERBS; do
 	refuse "$v: -c without a file" $status "^weir: $v: option needs a value: '-c'" "$WEIR" $v -c
 done
 refuse "a flag with a value" 2 "^weir: status: option takes no value: '--json=yes'" "$WEIR" status --json=yes
-refuse "mount without a mount point" 2 "^weir: mount: something is missing: it wants 'MOUNTPOINT'" "$WEIR" mount
 refuse "refresh without a path" 2 "wants 'PATH'" "$WEIR" refresh
 refuse "too many operands" 2 "^weir: umount: too much: 'b'" "$WEIR" umount a b
 refuse "an unknown verb for help" 2 "unknown verb 'frob'" "$WEIR" help frob

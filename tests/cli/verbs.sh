@@ -170,6 +170,17 @@ else
 	skip "mount -t weir" "cannot lay /sbin over with a helper here"
 fi
 
+# --- a mount point in the configuration ---------------------------------------------------------------------------------
+sed 's|^\[weir\]$|[weir]\nmountpoint = '"$T"'/made/here|' "$CONF" > "$T/there.conf"
+chmod 600 "$T/there.conf"
+refuse "mount without a mount point" 2 "^weir: no mount point: name one, or set 'mountpoint' in \[weir\] of $CONF" "$WEIR" mount -c "$CONF"
+check "one that the configuration names" "$WEIR" mount -c "$T/there.conf"
+check "is made" test -d "$T/made/here/a"
+refuse "and is used once" ! "is a weir mount already" "$WEIR" mount -c "$T/there.conf"
+check "umount knows it by the configuration" "$WEIR" umount -c "$T/there.conf"
+sed -i 's|^mountpoint = .*|mountpoint = made/here|' "$T/there.conf"
+refuse "one that is not absolute" 3 "there.conf:2: mountpoint: 'made/here' is not absolute" "$WEIR" mount -c "$T/there.conf"
+
 # --- not root ----------------------------------------------------------------------------------------------------------
 u="setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=$T/nobody"
 mkdir "$T/nobody" "$T/nobody/mnt" "$T/nobody/r"
