@@ -85,7 +85,7 @@ mount_check_point(struct mount_job *job, struct weir_err *err)
 	if (job->mountpoint == NULL)
 		return weir_err_errno(err, errno, "mount point '%s'", job->target);
 	/* What died there serves nobody, and would stay in the way. stat(2) may still be answered from the kernel's memory; statfs is not. */
-	if (statfs(job->mountpoint, &fs) != 0 && errno == ENOTCONN) {
+	if (statfs(job->mountpoint, &fs) != 0 && (errno == ENOTCONN || errno == ECONNABORTED)) {
 		enum weir_code r = weir_unmount_dead(job->mountpoint, err);
 
 		if (r)

@@ -230,7 +230,8 @@ weir_fuse_clear_dead(const char *mountpoint)
 {
 	struct statfs sf;
 
-	for (int i = 0; i < 8 && statfs(mountpoint, &sf) < 0 && errno == ENOTCONN; i++) {
+	/* CONNABORTED: the last of its processes ended while we asked. */
+	for (int i = 0; i < 8 && statfs(mountpoint, &sf) < 0 && (errno == ENOTCONN || errno == ECONNABORTED); i++) {
 		weir_log(WEIR_LOG_INFO, "'%s' is the mount of a process that died: taking it off", mountpoint);
 		if (mount_off(mountpoint) < 0)
 			return;
