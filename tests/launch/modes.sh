@@ -165,7 +165,12 @@ url=http://127.0.0.1:$(port dev ide)
 is "the IDE wants it" "$(curl -s -o /dev/null -w '%{http_code}' "$url/") $(curl -s -u "user:$password" -o /dev/null -w '%{http_code}' "$url/")" "401 200"
 echo "written in the IDE" > "$T/from-ide"
 is "a file is put there" "$(curl -sS -u "user:$password" -T "$T/from-ide" -o /dev/null -w '%{http_code}' "$url/results/from-ide" 2>&1)" 201
-is "the tree is there, and writable" "$("$WEIR" exec dev cat /storage/results/from-ide)" "written in the IDE"
+# In a chroot podman runs without pivot_root, and its exec lands outside the container's root, whoever calls it.
+if [ "$($WEIR_PODMAN exec dev sh -c 'test -d /storage/results || echo outside' 2> /dev/null)" = outside ]; then
+	skip "the tree is there, and writable" "podman exec does not enter the container's root here"
+else
+	is "the tree is there, and writable" "$("$WEIR" exec dev cat /storage/results/from-ide)" "written in the IDE"
+fi
 unlike "its password is in no log" "$("$WEIR" logs dev)$(cat "$XDG_STATE_HOME/weir/jobs/dev/job.json")" "$password"
 unlike "nor on a command line" "$(cat /proc/[0-9]*/cmdline 2> /dev/null | tr '\0' ' ')" "$password"
 check "stop" "$WEIR" stop dev

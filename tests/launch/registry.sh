@@ -50,8 +50,16 @@ unlike "the second time it is here" "$err" "getting|[Cc]opying"
 timeout 30 $WEIR_PODMAN rmi -f "$REG_OPEN/lab/mod:1" > /dev/null 2>&1
 run "$WEIR" run -q --engine podman --image "$REG_OPEN/lab/mod:1" -- echo hi
 is "-q: without progress" "$rc $out $(grep -c -i copying <<< "$err")" "0 hi 0"
+# Newer ones draw nothing when a layer is here quickly: what it does by itself is the measure.
+run script -qec "$WEIR_PODMAN pull '$REG_OPEN/lab/large:1'" /dev/null
+own=$out
+timeout 30 $WEIR_PODMAN rmi -f "$REG_OPEN/lab/large:1" > /dev/null 2>&1
 run script -qec "'$WEIR' run --engine podman --image '$REG_OPEN/lab/large:1' -- true" /dev/null
-like "on a terminal the engine draws its own" "$out" $'\033\\['
+if grep -q $'\033\\[' <<< "$own"; then
+	like "on a terminal the engine draws its own" "$out" $'\033\\['
+else
+	skip "on a terminal the engine draws its own" "this podman draws nothing for so small an image"
+fi
 
 # --- it is not ---------------------------------------------------------------------------------------------------------
 no() { refuse "$1" 243 "^weir: image '[^']*' cannot be had: $2" "$WEIR" run "${@:3}" --engine podman --image "$IMAGE" -- true; }
