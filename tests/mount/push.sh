@@ -67,11 +67,14 @@ emu "set?etag_late_ms=0&push_quiet_ms=500"
 if [ -n "${WEIR_TEST_QUICK:-}" ]; then
 	skip "an idle minute" "takes more than a minute"
 else
+	# What was told before is looked at again 2 and 10 s later; on a busy machine some of that is still to come.
+	calm() { local n; n=$(state requests); sleep 11; [ "$(state requests)" = "$n" ]; }
+	wait_for 60 calm
 	before=$(state requests)
 	sleep 60
 	n=$(($(state requests) - before))
 	echo "# $n requests in an idle minute"
-	if [ $n -le 3 ]; then	# the last looks at what was told before, and one of the slow ones
+	if [ $n -le 3 ]; then	# one of the slow looks, with what it finds to ask
 		pass "an idle minute costs next to nothing"
 	else
 		fail "an idle minute costs next to nothing" "$n requests"
