@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const struct weir_verb *const cli_verbs[] = {
-    &weir_verb_mount, &weir_verb_umount, &weir_verb_status, &weir_verb_flush, &weir_verb_refresh, &weir_verb_du, &weir_verb_verify,
+    &weir_verb_mount, &weir_verb_umount, &weir_verb_status, &weir_verb_flush, &weir_verb_refresh, &weir_verb_reload, &weir_verb_du, &weir_verb_verify,
     &weir_verb_check, &weir_verb_init, &weir_verb_login, &weir_verb_logout, &weir_verb_import,
     &weir_verb_ls, &weir_verb_cat, &weir_verb_cp, &weir_verb_prefetch, &weir_verb_dataset, &weir_verb_stage,
     &weir_verb_run, &weir_verb_try, &weir_verb_train, &weir_verb_develop, &weir_verb_predict,

@@ -57,7 +57,7 @@ int weir_opt_parse(const struct weir_verb *, void *into, int argc, char **argv, 
 void weir_opt_help(const struct weir_verb *);
 
 extern const struct weir_verb weir_verb_mount, weir_verb_umount, weir_verb_status, weir_verb_flush, weir_verb_check, weir_verb_du,
-    weir_verb_refresh, weir_verb_verify, weir_verb_import, weir_verb_init, weir_verb_login, weir_verb_logout;
+    weir_verb_refresh, weir_verb_reload, weir_verb_verify, weir_verb_import, weir_verb_init, weir_verb_login, weir_verb_logout;
 extern const struct weir_verb weir_verb_run, weir_verb_try, weir_verb_train, weir_verb_develop, weir_verb_predict, weir_verb_jobs, weir_verb_logs,
     weir_verb_attach, weir_verb_stop, weir_verb_rm, weir_verb_gc, weir_verb_exec, weir_verb_again;
 extern const struct weir_verb weir_verb_access, weir_verb_share, weir_verb_unshare;

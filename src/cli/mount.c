@@ -26,6 +26,7 @@
 #include "../util/buf.h"
 #include "../util/text.h"
 #include "mountopt.h"
+#include "newconf.h"
 #include "unmount.h"
 
 #define MOUNT_LOCK_MS 10000	/* how long the cache of a mount that is just ending is waited for */
@@ -40,6 +41,7 @@ struct mount_job {
 	char *source;			/* as the kernel shows it */
 	struct weir_mountopt opt;
 	struct weir_conf *conf;
+	struct weir_newconf *newconf;
 	char *mountpoint;		/* absolute */
 };
 
@@ -183,12 +185,12 @@ mount_line(void *worker, const char *text)
 
 _Static_assert(WEIR_FRONT_TABLE_BYTES <= WEIR_FUSE_SHELF_BYTES && WEIR_FRONT_SHARES <= WEIR_FUSE_SHELF_SLOTS, "the shares' table fits the shelf");
 
-static int
-mount_worker(struct weir_fuse_worker *worker, void *arg)
+/* By the newest configuration that can be built. */
+static enum weir_code
+mount_build(struct mount_job *job, struct weir_fuse_worker *worker, const struct weir_conf **conf, struct weir_fs **fs, struct weir_err *err)
 {
-	struct mount_job *job = arg;
+	bool is_trial;
 	struct weir_fs_options options = {
-	    .conf = job->conf,
 	    .opens = weir_fuse_opens(worker),
 	    .is_first = weir_fuse_is_first(worker),
 	    .is_readonly = job->opt.fuse.is_readonly,
@@ -197,6 +199,24 @@ mount_worker(struct weir_fuse_worker *worker, void *arg)
 	    .gid = job->opt.gid,
 	    .umask = job->opt.umask,
 	};
+	enum weir_code r;
+
+	options.conf = weir_newconf_take(job->newconf, NULL, &is_trial);
+	r = mount_worker_fs(&options, fs, err);
+	if (r && is_trial) {
+		weir_log(WEIR_LOG_ERROR, "the configuration stays as it was: %s", weir_err_text(err, r));
+		options.conf = weir_newconf_take(job->newconf, weir_err_text(err, r), &is_trial);
+		*err = (struct weir_err){0};
+		r = mount_worker_fs(&options, fs, err);
+	}
+	*conf = options.conf;
+	return r;
+}
+
+static int
+mount_worker(struct weir_fuse_worker *worker, void *arg)
+{
+	struct mount_job *job = arg;
 	struct weir_front_options sharing = {
 	    .cache_dir = job->conf->cache_dir,
 	    .table = weir_fuse_shelf(worker),
@@ -206,35 +226,42 @@ mount_worker(struct weir_fuse_worker *worker, void *arg)
 	    .is_readonly = job->opt.fuse.is_readonly,
 	};
 	struct weir_control *control = NULL;
-	struct weir_herald_options telling = {.conf = job->conf, .line = mount_line, .arg = worker};
+	struct weir_control_front fronts[] = {{weir_front_verbs, weir_front_nverbs, NULL}, {weir_newconf_verbs, weir_newconf_nverbs, job->newconf}};
+	struct weir_herald_options telling = {.line = mount_line, .arg = worker};
 	struct weir_herald *herald = NULL;
 	struct weir_front *front = NULL;
 	struct weir_fs *fs = NULL;
 	struct weir_err err = {0};
 	enum weir_code r;
 
-	r = mount_worker_fs(&options, &fs, &err);
+	r = mount_build(job, worker, &telling.conf, &fs, &err);
 	sharing.fs = telling.fs = fs;
-	if (r == WEIR_OK)
+	if (r == WEIR_OK) {
+		weir_newconf_built(job->newconf, fs, worker);
 		r = weir_front_start(&sharing, &front, &err);
+		fronts[0].arg = front;
+	}
 	if (r == WEIR_OK)
-		r = weir_control_start(fs, job->conf->cache_dir, weir_front_verbs, weir_front_nverbs, front, &control, &err);
+		r = weir_control_start(fs, job->conf->cache_dir, fronts, WEIR_LEN(fronts), &control, &err);
 	if (r == WEIR_OK)
 		r = weir_herald_start(&telling, &herald, &err);
 	if (r) {
 		weir_fuse_refuse(worker, weir_err_text(&err, r));
-		weir_control_stop(control);
+		weir_control_stop(control, false);
 		weir_front_stop(front);
 		weir_fs_free(fs);
 		return WEIR_EXIT_FAILED;
 	}
+	weir_fuse_when_serving(worker, weir_newconf_serving, job->newconf);
 	r = weir_fuse_serve(worker, fs, &err);
 	if (r)
 		weir_log(WEIR_LOG_ERROR, "%s", weir_err_text(&err, r));
 	weir_herald_stop(herald);
-	weir_control_stop(control);
+	weir_control_stop(control, weir_fuse_has_handed_over(worker));
 	weir_front_stop(front);
 	weir_fs_free(fs);
+	if (r == WEIR_OK && weir_fuse_has_handed_over(worker))
+		return WEIR_FUSE_NEXT;
 	return r == WEIR_OK ? WEIR_EXIT_OK : WEIR_EXIT_FAILED;
 }
 
@@ -391,6 +418,11 @@ mount_act(struct mount_job *job)
 	job->opt.fuse.mountpoint = job->mountpoint;
 	job->source = weir_xasprintf("%s%s", job->is_helper ? "" : WEIR_MOUNT_MARK, job->conf->path);
 	job->opt.fuse.source = job->source;
+	job->newconf = weir_newconf_new(job->conf);
+	if (job->newconf == NULL) {
+		weir_say("shared memory: %s", strerror(errno));
+		return WEIR_EXIT_FAILED;
+	}
 	weir_log_field("WEIR_MOUNTPOINT", job->mountpoint);
 	weir_log_field("WEIR_CONF", job->conf->path);
 	return job->opt.fuse.is_foreground ? mount_foreground(job) : mount_daemon(job);
@@ -399,6 +431,7 @@ mount_act(struct mount_job *job)
 static void
 mount_job_free(struct mount_job *job)
 {
+	weir_newconf_free(job->newconf);
 	weir_conf_free(job->conf);
 	free(job->mountpoint);
 	free(job->source);

@@ -42,12 +42,11 @@ struct control_conn {
 
 struct weir_control {
 	struct weir_fs *fs;
-	const struct weir_control_verb *more;
-	size_t nmore;
-	void *more_arg;
+	const struct weir_control_front *fronts;
+	size_t nfronts;
 	int dir_fd, listen_fd, wake_fd;
 	pthread_t thread;
-	atomic_bool is_stopping;
+	atomic_bool is_stopping, is_handed_over;
 	pthread_mutex_t lock;
 	pthread_cond_t is_empty;
 	/* under lock */
@@ -304,9 +303,13 @@ control_answer(struct control_conn *c, json_t *request, json_t *answer, struct w
 		if (strcmp(verb, control_verbs[i].name) == 0)
 			return control_verbs[i].answer(c, request, answer, err);
 	}
-	for (size_t i = 0; verb != NULL && i < c->control->nmore; i++) {
-		if (strcmp(verb, c->control->more[i].name) == 0)
-			return c->control->more[i].answer(c->control->more_arg, request, answer, err);
+	for (size_t i = 0; verb != NULL && i < c->control->nfronts; i++) {
+		const struct weir_control_front *front = &c->control->fronts[i];
+
+		for (size_t k = 0; k < front->nverbs; k++) {
+			if (strcmp(verb, front->verbs[k].name) == 0)
+				return front->verbs[k].answer(front->arg, request, answer, err);
+		}
 	}
 	return weir_err_set(err, WEIR_E_NOSYS, "the mount's weir does not know the request '%.40s' (another version?)", verb != NULL ? verb : "");
 }
@@ -343,7 +346,10 @@ control_serve(struct control_conn *c)
 		json_object_set_new(answer, "error", control_text(weir_err_text(&err, r)));
 	json_object_set_new(answer, "code", json_string(weir_code_name(r)));
 	json_object_set_new(answer, "done", json_true());
-	weir_wire_send(c->fd, answer);
+	if (r == WEIR_OK || !atomic_load(&c->control->is_handed_over))
+		weir_wire_send(c->fd, answer);
+	else
+		json_decref(answer);
 	json_decref(request);
 	weir_wire_free(&wire);
 }
@@ -463,7 +469,7 @@ control_free(struct weir_control *control)
 }
 
 enum weir_code
-weir_control_start(struct weir_fs *fs, const char *cache_dir, const struct weir_control_verb *more, size_t nmore, void *arg, struct weir_control **out,
+weir_control_start(struct weir_fs *fs, const char *cache_dir, const struct weir_control_front *fronts, size_t nfronts, struct weir_control **out,
     struct weir_err *err)
 {
 	struct weir_control *control = weir_xcalloc(1, sizeof(*control));
@@ -471,9 +477,8 @@ weir_control_start(struct weir_fs *fs, const char *cache_dir, const struct weir_
 	int e;
 
 	control->fs = fs;
-	control->more = more;
-	control->nmore = more != NULL ? nmore : 0;
-	control->more_arg = arg;
+	control->fronts = fronts;
+	control->nfronts = fronts != NULL ? nfronts : 0;
 	control->dir_fd = control->listen_fd = control->wake_fd = -1;
 	atomic_init(&control->is_stopping, false);
 	pthread_mutex_init(&control->lock, NULL);
@@ -490,10 +495,11 @@ weir_control_start(struct weir_fs *fs, const char *cache_dir, const struct weir_
 }
 
 void
-weir_control_stop(struct weir_control *control)
+weir_control_stop(struct weir_control *control, bool is_handed_over)
 {
 	if (control == NULL)
 		return;
+	atomic_store(&control->is_handed_over, is_handed_over);
 	atomic_store(&control->is_stopping, true);
 	eventfd_write(control->wake_fd, 1);
 	pthread_join(control->thread, NULL);

@@ -50,6 +50,9 @@ fs_node(struct weir_op *op, uint64_t ino, struct weir_node *n)
 {
 	enum weir_code r = weir_node_get(op->fs->st, fs_in(op->fs, ino), n);
 
+	/* Fronts may still hold what an earlier configuration showed. */
+	if (!r && n->remote && !weir_sync_remote(op->fs->sy, n->remote))
+		return WEIR_E_STALE;
 	return r == WEIR_E_NOENT ? WEIR_E_STALE : r;
 }
 

@@ -188,6 +188,8 @@ struct weir_flush_progress { uint64_t files_left, bytes_left, bytes_sent, bytes_
 enum weir_code weir_fs_flush(struct weir_fs *, const char *path, bool (*progress)(void *arg, const struct weir_flush_progress *), void *arg, struct weir_err *);
 /* Sizes below PATH from meta.db: no network. */
 enum weir_code weir_fs_du(struct weir_fs *, const char *path, uint64_t *bytes, uint64_t *files, uint64_t *dirs, bool *is_lower_bound, struct weir_err *);
+/* Every name that the namespace puts somewhere: those of [namespace] and of the directories that only lead to them. fn under the store's lock. */
+void weir_fs_names(struct weir_fs *, void (*fn)(void *arg, uint64_t parent, const char *name), void *arg);
 /* Look at a folder again at its next touch (and everything below it). */
 enum weir_code weir_fs_refresh(struct weir_fs *, const char *path, struct weir_err *);
 /* Ask a remote of the configuration at once whether it lets us in; does not wait for the answer. NOENT: the mount has none of that name. */

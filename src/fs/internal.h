@@ -74,7 +74,7 @@ struct weir_waiter *fs_waiter(struct weir_op *);
 void fs_wake(struct weir_waiter *);
 uint64_t fs_in(const struct weir_fs *, uint64_t ino);		/* number as the front says it -> node */
 uint64_t fs_out(const struct weir_fs *, uint64_t node);
-enum weir_code fs_node(struct weir_op *, uint64_t ino, struct weir_node *);	/* NOENT becomes STALE */
+enum weir_code fs_node(struct weir_op *, uint64_t ino, struct weir_node *);	/* NOENT becomes STALE, and so is what belongs to no remote of the configuration */
 enum weir_code fs_dir(struct weir_op *, uint64_t ino, struct weir_node *);
 void fs_attr(struct weir_op *, const struct weir_node *, uint32_t valid_ms, struct weir_attr *);
 void fs_attr_full(struct weir_op *, const struct weir_node *, struct weir_attr *);	/* finds out valid_ms by itself */

@@ -215,6 +215,49 @@ pools_tidy(struct weir_fs *fs, struct weir_err *err)
 
 /* ---- all of it ---- */
 
+/* Does some way start in this directory or below it? */
+static bool
+leads_to_way(struct weir_fs *fs, uint64_t dir)
+{
+	struct weir_node n;
+
+	for (size_t i = 0; i < fs->nways; i++) {
+		for (uint64_t at = fs->ways[i].parent; at; at = n.parent) {
+			if (at == dir)
+				return true;
+			if (weir_node_get(fs->st, at, &n))
+				break;
+		}
+	}
+	return false;
+}
+
+/* Virtual directories that an earlier configuration needed and this one does not. Those of pools: pools_tidy(). */
+static enum weir_code
+virtual_tidy(struct weir_fs *fs, struct weir_err *err)
+{
+	sqlite3_stmt *s = weir_store_stmt(fs->st, "SELECT id FROM nodes WHERE remote=0 AND parent IS NOT NULL AND (flags & 64) AND NOT (flags & 1024)");
+	uint64_t *ids = NULL;
+	size_t n = 0;
+	enum weir_code r;
+
+	while (sqlite3_step(s) == SQLITE_ROW) {
+		ids = weir_xrealloc(ids, n + 1, sizeof(*ids));
+		ids[n++] = (uint64_t)sqlite3_column_int64(s, 0);
+	}
+	sqlite3_reset(s);
+	r = weir_store_begin(fs->st, err);
+	for (size_t i = 0; i < n && !r; i++) {
+		if (!leads_to_way(fs, ids[i]))
+			r = weir_node_delete(fs->st, ids[i], err);
+	}
+	free(ids);
+	if (!r)
+		return weir_store_commit(fs->st, err);
+	weir_store_rollback(fs->st);
+	return r;
+}
+
 static enum weir_code
 bind_places(struct weir_fs *fs, const struct weir_bind *b, uint64_t *dirs, uint64_t *remotes, struct weir_err *err)
 {
@@ -275,6 +318,8 @@ ns_build(struct weir_fs *fs, struct weir_err *err)
 		r = pools_tidy(fs, err);
 	for (size_t i = 0; i < conf->nbinds && !r; i++)
 		r = bind_one(fs, order[i], err);
+	if (!r)
+		r = virtual_tidy(fs, err);
 	weir_store_unlock(fs->st);
 	free(order);
 	return r;
@@ -287,6 +332,22 @@ ns_free(struct weir_fs *fs)
 		free(fs->ways[i].name);
 	free(fs->ways);
 	free(fs->pools);
+}
+
+void
+weir_fs_names(struct weir_fs *fs, void (*fn)(void *arg, uint64_t parent, const char *name), void *arg)
+{
+	struct weir_node n;
+
+	weir_store_lock(fs->st);
+	for (size_t i = 0; i < fs->nways; i++) {
+		uint64_t at = fs->ways[i].parent;
+
+		fn(arg, fs_out(fs, at), fs->ways[i].name);
+		for (; at != fs->root && !weir_node_get(fs->st, at, &n) && n.parent; at = n.parent)
+			fn(arg, fs_out(fs, n.parent), n.name);
+	}
+	weir_store_unlock(fs->st);
 }
 
 /* ---- paths and subtrees, for the verbs ---- */

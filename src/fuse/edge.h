@@ -71,6 +71,11 @@ struct weir_fuse_worker {
 	/* in the worker only */
 	struct fuse_session *se;
 	struct weir_fs *fs;
+	atomic_bool is_leaving;		/* hand over */
+	bool has_left;			/* handed over: nothing of this worker reaches the kernel any more */
+	_Atomic int leave_fd;		/* eventfd, wakes every thread; 0: not yet made */
+	void (*when_serving)(void *arg);
+	void *when_serving_arg;
 };
 
 /* mount.c: system calls of mounting; supervisor and its children only */

@@ -26,8 +26,9 @@ struct weir_fuse_options {
 
 /* Mount and supervise until unmounted. worker() runs in each forked worker: it builds its fs, calls weir_fuse_serve(), tears down, and its
  * result becomes the exit status (0: unmounted cleanly, the supervisor ends too; else a new worker is started, with a delay that grows when
- * they die young). Tells systemd what it wants to know (READY, STOPPING, WATCHDOG, STATUS). Returns the process's exit status, with err set if the mount could not be made. SIGTERM and SIGINT to the supervisor
- * unmount (lazily when busy); nothing unsent is lost. */
+ * they die young, or, for WEIR_FUSE_NEXT, at once). Tells systemd what it wants to know (READY, STOPPING, WATCHDOG, STATUS). Returns the process's exit status, with err
+ * set if the mount could not be made. SIGTERM and SIGINT to the supervisor unmount (lazily when busy); nothing unsent is lost. */
+#define WEIR_FUSE_NEXT 64
 int weir_fuse_supervise(const struct weir_fuse_options *, int (*worker)(struct weir_fuse_worker *, void *arg), void *arg, struct weir_err *);
 
 /* ---- in the worker ---- */
@@ -37,6 +38,14 @@ bool weir_fuse_has_passthrough(const struct weir_fuse_worker *);
 /* Serve until the kernel says the mount is gone (WEIR_OK) or the device fails. Registers itself as the fs's observer. While it runs, the
  * heartbeat ticks as long as requests can be taken. */
 enum weir_code weir_fuse_serve(struct weir_fuse_worker *, struct weir_fs *, struct weir_err *);
+
+/* This worker makes room for the next one: weir_fuse_serve() takes no further request and returns WEIR_OK; what it read and has not answered the kernel
+ * asks the successor (before Linux 6.9: it is answered first, for some seconds; then callers see EINTR). The worker then returns WEIR_FUSE_NEXT, if
+ * weir_fuse_has_handed_over() says so: the mount may have gone in the same moment. Any thread, once weir_fuse_serve() was called or later. */
+void weir_fuse_hand_over(struct weir_fuse_worker *);
+bool weir_fuse_has_handed_over(const struct weir_fuse_worker *);
+/* fn(arg) runs in a thread of its own as soon as this worker takes requests; it has ended when weir_fuse_serve() returns. Call it before that. */
+void weir_fuse_when_serving(struct weir_fuse_worker *, void (*fn)(void *arg), void *arg);
 
 /* The shelf: what a front beside this one wants its successor to find. The memory is shared by all workers of the mount, zeroed when it is mounted and
  * gone with it; what stands in it is the front's own. Descriptors put there are kept by the supervisor for the workers to come. */

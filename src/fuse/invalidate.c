@@ -24,6 +24,8 @@
 #include "kernel.h"
 
 #define NEWS_THREADS 16
+#define NEWS_LOOK_MS 50	/* how often who waits looks whether this worker is leaving */
+#define NEWS_LEAVE_MS 1000	/* how long one that is leaving still tries to post something */
 #define NEWS_STACK (64u * 1024)
 
 static bool
@@ -58,22 +60,46 @@ weir_fuse_news_init(struct weir_fuse_shared *shared)
 /* ---- the worker's side ---- */
 
 static struct weir_fuse_news *
-news_claim(struct weir_fuse_shared *shared)
+news_claim(struct weir_fuse_worker *w)
 {
-	for (;;) {
+	for (int left_ms = NEWS_LEAVE_MS; left_ms > 0; left_ms -= atomic_load(&w->is_leaving) ? 2 : 0) {
 		for (unsigned i = 0; i < WEIR_FUSE_NEWS; i++) {
-			if (news_move(&shared->news[i], WEIR_FUSE_NEWS_FREE, WEIR_FUSE_NEWS_FILLING))
-				return &shared->news[i];
+			if (news_move(&w->shared->news[i], WEIR_FUSE_NEWS_FREE, WEIR_FUSE_NEWS_FILLING))
+				return &w->shared->news[i];
 		}
 		news_pause_ms(2);	/* 64 invalidations wait for the kernel at once: so may this one */
 	}
+	return NULL;
+}
+
+/* Until the messenger has told it. A worker that hands the mount over does not wait: the kernel may, for a READ that only the successor will answer. What it
+ * posted is told all the same (weir_fuse_news_adopt). */
+static bool
+news_await(struct weir_fuse_worker *w, struct weir_fuse_news *n)
+{
+	while (!atomic_load(&w->is_leaving)) {
+		struct timespec until;
+
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_nsec += NEWS_LOOK_MS * 1000000L;
+		if (until.tv_nsec >= 1000000000L) {
+			until.tv_sec++;
+			until.tv_nsec -= 1000000000L;
+		}
+		sem_clockwait(&n->done, CLOCK_MONOTONIC, &until);
+		if (atomic_load(&n->state) == WEIR_FUSE_NEWS_DONE)
+			return true;
+	}
+	return false;
 }
 
 static void
 news_tell(struct weir_fuse_worker *w, int kind, uint64_t ino, uint64_t child, int64_t off, int64_t len, const char *name)
 {
-	struct weir_fuse_news *n = news_claim(w->shared);
+	struct weir_fuse_news *n = news_claim(w);
 
+	if (n == NULL)
+		return;
 	n->kind = kind;
 	n->ino = ino;
 	n->child = child;
@@ -84,10 +110,8 @@ news_tell(struct weir_fuse_worker *w, int kind, uint64_t ino, uint64_t child, in
 		;	/* a post meant for a worker that is dead */
 	atomic_store(&n->state, WEIR_FUSE_NEWS_POSTED);
 	sem_post(&w->shared->news_posted);
-	do {
-		news_wait(&n->done);
-	} while (atomic_load(&n->state) != WEIR_FUSE_NEWS_DONE);
-	atomic_store(&n->state, WEIR_FUSE_NEWS_FREE);
+	if (news_await(w, n))
+		atomic_store(&n->state, WEIR_FUSE_NEWS_FREE);
 }
 
 static void

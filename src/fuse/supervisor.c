@@ -262,6 +262,10 @@ supervisor_worker_ended(struct supervisor *s, int status)
 	int64_t delay;
 
 	s->worker_pid = 0;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == WEIR_FUSE_NEXT && !weir_fuse_is_gone(s->w.fd) && !atomic_load(&s->w.shared->stop_wanted)) {
+		s->restart_ms = weir_now_ms();
+		return;
+	}
 	supervisor_describe(status, how, sizeof(how));
 	if (is_clean || weir_fuse_is_gone(s->w.fd) || atomic_load(&s->w.shared->stop_wanted)) {
 		if (!is_clean)

@@ -16,10 +16,13 @@
 
 #include <errno.h>
 #include <fuse3/fuse_lowlevel.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -32,6 +35,7 @@
 #define WORKER_SPIN_US 50
 #define WORKER_IDLE_MS 1000
 #define WORKER_KEPT_BUFS 8
+#define WORKER_DRAIN_MS 5000
 
 /* ---- buffers ---- */
 
@@ -195,7 +199,7 @@ worker_spin(struct worker_loop *l)
 		r = worker_turn(l);
 		if (r > 0)
 			until = weir_now_us() + WORKER_SPIN_US;
-	} while (r >= 0 && weir_now_us() < until);
+	} while (r >= 0 && weir_now_us() < until && !atomic_load(&l->w->is_leaving) && !atomic_load(&l->is_over));
 	atomic_store(&l->has_spinner, false);
 	return r;
 }
@@ -205,18 +209,17 @@ worker_thread(void *arg)
 {
 	struct worker_loop *l = arg;
 	/* One epoll descriptor a thread: EPOLLEXCLUSIVE then wakes one of them for one request. */
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLEXCLUSIVE}, got;
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLEXCLUSIVE}, leave = {.events = EPOLLIN}, got;
 	WEIR_AUTO(weir_closep) int ep = epoll_create1(EPOLL_CLOEXEC);
 
-	if (ep < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, l->w->fd, &ev) < 0)
+	if (ep < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, l->w->fd, &ev) < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, l->w->leave_fd, &leave) < 0)
 		worker_end(l, errno);
 	while (!atomic_load(&l->is_over)) {
 		int r = worker_turn(l);
 
-		if (atomic_load(&l->w->shared->stop_wanted))
+		if (atomic_load(&l->w->shared->stop_wanted) || atomic_load(&l->w->is_leaving))
 			worker_end(l, 0);
-
-		if (r > 0)
+		if (r > 0 && !atomic_load(&l->is_over))
 			r = worker_spin(l);
 		if (r != 0)
 			continue;
@@ -292,6 +295,55 @@ worker_resend(struct weir_fuse_worker *w)
 		weir_log(WEIR_LOG_WARN, "ask the kernel to send again: %s", strerror(errno));
 }
 
+static bool
+worker_owes(const struct weir_fuse_worker *w)
+{
+	for (unsigned i = 0; i < WEIR_FUSE_NOTED; i++) {
+		if (atomic_load(&w->shared->noted[i]) != 0)
+			return true;
+	}
+	return false;
+}
+
+/* No thread reads requests any more. Those that wait will be ended with INTR when fs is torn down: not for the kernel to see, the successor is asked the
+ * same. So whatever is written to the device from here on goes nowhere. A kernel that does not send again gets its answers instead. */
+static void
+worker_leave(struct weir_fuse_worker *w)
+{
+	int64_t end = weir_now_ms() + WORKER_DRAIN_MS;
+	WEIR_AUTO(weir_closep) int null = -1;
+
+	while (!w->has_resend && worker_owes(w) && weir_now_ms() < end)
+		poll(NULL, 0, 10);
+	if (weir_fuse_is_gone(w->fd))
+		return;
+	null = w->has_resend ? open("/dev/null", O_RDWR | O_CLOEXEC) : -1;
+	if (null >= 0)
+		dup3(null, w->fd, O_CLOEXEC);
+	w->has_left = true;
+}
+
+static void *
+worker_serving_thread(void *arg)
+{
+	struct weir_fuse_worker *w = arg;
+
+	w->when_serving(w->when_serving_arg);
+	return NULL;
+}
+
+static enum weir_code
+worker_loop(struct weir_fuse_worker *w, struct weir_err *err)
+{
+	pthread_t thread;
+	bool has_thread = w->when_serving != NULL && pthread_create(&thread, NULL, worker_serving_thread, w) == 0;
+	enum weir_code r = worker_loop_run(w, err);
+
+	if (has_thread)
+		pthread_join(thread, NULL);
+	return r;
+}
+
 enum weir_code
 weir_fuse_serve(struct weir_fuse_worker *w, struct weir_fs *fs, struct weir_err *err)
 {
@@ -301,17 +353,43 @@ weir_fuse_serve(struct weir_fuse_worker *w, struct weir_fs *fs, struct weir_err 
 	r = worker_session(w, err);
 	if (r)
 		return r;
+	w->leave_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->leave_fd < 0)
+		return weir_err_errno(err, errno, "eventfd");
 	weir_fuse_backing_adopt(w);
 	weir_fuse_observe(w);
 	atomic_store(&w->shared->phase, WEIR_FUSE_SERVING);
 	worker_resend(w);
 	atomic_store(&w->shared->was_ready, true);
 	kill(w->supervisor, SIGUSR1);
-	r = worker_loop_run(w, err);
+	r = worker_loop(w, err);
 	atomic_store(&w->shared->phase, WEIR_FUSE_ENDING);
+	if (r == WEIR_OK && atomic_load(&w->is_leaving))
+		worker_leave(w);
 	/* What fs ends while it is torn down has nobody to be answered to: libfuse shall not complain. */
 	fuse_session_exit(w->se);
 	return r;
+}
+
+void
+weir_fuse_hand_over(struct weir_fuse_worker *w)
+{
+	atomic_store(&w->is_leaving, true);
+	if (atomic_load(&w->leave_fd) > 0)
+		eventfd_write(w->leave_fd, 1);
+}
+
+bool
+weir_fuse_has_handed_over(const struct weir_fuse_worker *w)
+{
+	return w->has_left;
+}
+
+void
+weir_fuse_when_serving(struct weir_fuse_worker *w, void (*fn)(void *arg), void *arg)
+{
+	w->when_serving = fn;
+	w->when_serving_arg = arg;
 }
 
 struct weir_opens *

@@ -13,10 +13,11 @@ for f in bin/weir share/bash-completion/completions/weir share/zsh/vendor-comple
 	check "$f" test -s "$D/usr/$f"
 done
 is "mount(8)'s helper is weir itself" "$(readlink "$D/usr/sbin/mount.weir")" /usr/bin/weir
+is "and ask it for a reload" "$(grep -h ^ExecReload= "$D"/usr/lib/systemd/*/weir@.service | sed 's/ -c .*//' | sort -u)" "ExecReload=/usr/bin/weir reload -q"
 is "the units start the program that was installed" "$(grep -h ^ExecStart= "$D"/usr/lib/systemd/*/weir@.service | sed 's/ .*//' | sort -u)" ExecStart=/usr/bin/weir
 if command -v systemd-analyze > /dev/null; then
 	for kind in system user; do
-		sed 's|^ExecStart=[^ ]*|ExecStart=/bin/true|; /^Documentation=/d' "$D/usr/lib/systemd/$kind/weir@.service" > "$T/weir@$kind.service"
+		sed 's|^Exec\([A-Za-z]*\)=[^ ]*|Exec\1=/bin/true|; /^Documentation=/d' "$D/usr/lib/systemd/$kind/weir@.service" > "$T/weir@$kind.service"
 		run systemd-analyze --man=no verify "$T/weir@$kind.service"
 		unlike "systemd has nothing to say of the $kind unit" "$out$err" "weir@$kind"
 	done

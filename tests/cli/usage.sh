@@ -4,7 +4,7 @@
 # weir-test: timeout=60 asan=yes
 . "$(dirname "$0")/../lib.sh"
 
-VERBS="mount umount status flush refresh du verify check run try train develop modules"
+VERBS="mount umount status flush refresh reload du verify check run try train develop modules"
 JOBS="predict jobs logs attach exec stop again rm gc"	# without -c
 pages() {	# VERB: its manual
 	case $1 in
