@@ -8,6 +8,7 @@
 
 #include "launch.h"
 #include "../src/util/clean.h"
+#include "../src/util/self.h"
 #include "mountspace.h"
 
 #include <errno.h>
@@ -512,8 +513,8 @@ child_exec_weir(void *arg, struct weir_err *err)
 	char **argv = arg;
 
 	weir_mountspace_keep_right();
-	execv("/proc/self/exe", argv);
-	weir_err_errno(err, errno, "start weir itself (/proc/self/exe)");
+	execv(weir_self_program(), argv);
+	weir_err_errno(err, errno, "start weir itself (%s)", weir_self_program());
 	return 126;
 }
 

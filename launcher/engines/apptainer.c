@@ -153,7 +153,11 @@ apptainer_become(const struct weir_job *job, struct weir_err *err)
 	base = strrchr(w.v[0], '/') != NULL ? strrchr(w.v[0], '/') + 1 : w.v[0];
 	before = strncmp(base, "singularity", 11) == 0 ? "SINGULARITYENV_" : "APPTAINERENV_";
 	weir_engine_clean_environment(job->o->conf);
-	r = weir_engine_gpu_environment(job, before, err);
+	/* It shows the folder it is called in to the job, writable, whatever --no-home says; but for the root. */
+	if (chdir("/") != 0)
+		r = weir_err_errno(err, errno, "enter /");
+	if (r == WEIR_OK)
+		r = weir_engine_gpu_environment(job, before, err);
 	if (r == WEIR_OK)
 		r = weir_engine_putenv(&job->env, before, err);
 	if (r == WEIR_OK && setenv(WEIR_JOB_VARIABLE, job->name, 1) != 0)	/* its own processes are the job's too */

@@ -7,12 +7,13 @@ PACKAGES_build="gcc make autoconf automake pkg-config libc6-dev xz-utils
 	libmicrohttpd-dev libcunit1-dev libs3-dev"
 PACKAGES_test="$PACKAGES_build ca-certificates curl git python3 perl sqlite3 attr rclone s3cmd s3fs litmus nextcloud-desktop-cmd
 	apache2 ceph-mon ceph-osd radosgw ceph-common util-linux procps openssl file strace openssh-server openssh-client
-	python3-websockets python3-jwt python3-cryptography zsh fish"
+	python3-websockets python3-jwt python3-cryptography zsh fish environment-modules"
 # A node from elsewhere brings its own npm, and Debian's would not fit beside it.
 command -v npm > /dev/null || PACKAGES_test="$PACKAGES_test nodejs npm"
 PACKAGES_demo="$PACKAGES_build ca-certificates curl python3 python3-sklearn s3cmd util-linux procps"
 # charliecloud brings ch-run and ch-image; docker-registry is the registry that images are pulled from, on loopback.
 PACKAGES_container="podman runc conmon nftables iproute2 busybox-static python3-sklearn charliecloud docker-registry apache2-utils"
+PACKAGES_soak="$PACKAGES_build debootstrap systemd-container"
 PACKAGES_bench="$PACKAGES_build ca-certificates curl python3 rclone s3fs ceph-mon ceph-osd radosgw ceph-common util-linux procps"
 
 packages_missing() {	# PACKAGE… -> those that are not installed

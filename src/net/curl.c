@@ -4,9 +4,36 @@
 
 #include "curl_impl.h"
 
+#include <pthread.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "../util/self.h"
 #include "../util/util.h"
+
+/* ---- authorities ---- */
+
+static pthread_once_t authorities_once = PTHREAD_ONCE_INIT;
+static char authorities_file[4200];	/* "": what libcurl was built with */
+
+/* A bundle's libcurl knows where one distribution keeps them; the host may be another one, or have none. */
+static void
+authorities_find(void)
+{
+	static const char *const places[] = {"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+	    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem"};
+
+	if (weir_self_bundle() == NULL)
+		return;
+	for (size_t i = 0; i < WEIR_LEN(places); i++) {
+		if (access(places[i], R_OK) == 0) {
+			snprintf(authorities_file, sizeof(authorities_file), "%s", places[i]);
+			return;
+		}
+	}
+	snprintf(authorities_file, sizeof(authorities_file), "%s/share/weir/ca-certificates.crt", weir_self_bundle());
+}
 
 void
 weir_curl_connection(CURL *easy, const struct weir_http_pool_conf *conf)
@@ -24,6 +51,10 @@ weir_curl_connection(CURL *easy, const struct weir_http_pool_conf *conf)
 		/* these authorities and no others */
 		curl_easy_setopt(easy, CURLOPT_CAINFO, conf->ca_file);
 		curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+	} else {
+		pthread_once(&authorities_once, authorities_find);
+		if (authorities_file[0] != '\0')
+			curl_easy_setopt(easy, CURLOPT_CAINFO, authorities_file);
 	}
 	if (conf->proxy != NULL)	/* "": none */
 		curl_easy_setopt(easy, CURLOPT_PROXY, conf->proxy);

@@ -56,7 +56,12 @@ SIF=$T/cache/weir/images/lab%mod
 plan apptainer "apptainer $A $SIF.sif cmd 'a b'"
 plan apptainer "apptainer $A --pwd /srv $SIF.sif cmd 'a b'" --workdir /srv --env PATH=/bin --env A=secret
 plan charliecloud "ch-run --uid 0 --gid 0 --private-tmp --env-no-expand --set-env=FILE $SIF -- cmd 'a b'"
-rm -f "$T/bin/apptainer"
+printf '#!/bin/sh\npwd > %s/where\n' "$T" > "$T/bin/apptainer"
+touch "$T/here.sif"
+run "$WEIR" run --engine apptainer --name where --image "$T/here.sif" -- true
+is "apptainer is not called where the caller is, or that folder would be the job's too" "$rc $(cat "$T/where" 2>&1)" "0 /"
+run "$WEIR" rm where
+rm -f "$T/bin/apptainer" "$T/here.sif"
 printf '#!/bin/sh\n' > "$T/bin/singularity"
 chmod +x "$T/bin/singularity"
 plan apptainer "singularity $A $SIF.sif cmd 'a b'"
