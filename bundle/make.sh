@@ -43,16 +43,15 @@ done
 [ -e "$top/share/weir/ca-certificates.crt" ] || echo "bundle: no authorities of TLS here (package ca-certificates): hosts must have their own" >&2
 # What the libraries' packages say about copying.
 if command -v dpkg-query > /dev/null; then
+	# dpkg knows /usr/lib/x of a merged /usr as /lib/x on Debian 12. One question for all, as each reads dpkg's whole list.
+	xargs -n1 readlink -f < "$work/libs" | sed 'p; s,^/usr/,/,' | xargs dpkg-query -S 2> /dev/null | sed -n 's,^\([^:]*\).*: .*/,\1 ,p' > "$work/owners" || true
 	while read -r lib; do
-		real=$(readlink -f "$lib")
-		# dpkg knows /usr/lib/x of a merged /usr as /lib/x on Debian 12
-		p=$(dpkg-query -S "$real" 2> /dev/null || dpkg-query -S "${real#/usr}" 2> /dev/null || true)
-		p=${p%%:*}
+		p=$(awk -v file="$(basename "$(readlink -f "$lib")")" '$2 == file { print $1; exit }' "$work/owners")
 		[ -n "$p" ] && [ -e "/usr/share/doc/$p/copyright" ] || { echo "bundle: no copyright file for $(basename "$lib")" >&2; continue; }
 		mkdir -p "$top/share/licenses/$p" && cp -L "/usr/share/doc/$p/copyright" "$top/share/licenses/$p/"
 	done < "$work/libs"
 fi
 chmod -R u=rwX,go=rX "$top"
-tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner ${SOURCE_DATE_EPOCH:+--mtime=@$SOURCE_DATE_EPOCH} -cf - "$name" | xz -T0 -6 > "$out.tmp"
+tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner ${SOURCE_DATE_EPOCH:+--mtime=@$SOURCE_DATE_EPOCH} -cf - "$name" | xz -T0 > "$out.tmp"
 mv "$out.tmp" "$out"
 echo "$out: $(du -h "$out" | cut -f1), $(wc -l < "$work/libs") libraries"

@@ -39,7 +39,7 @@ export XDG_STATE_HOME=$T/state
 mkdir -p "$HOME"
 CONF=$T/weir.conf
 MNT=$T/mnt
-LIMIT=60		# seconds for one command of run, check or refuse
+LIMIT=120		# seconds for one command of run, check or refuse
 _n=0 _failed=0 _mounts=() _emus=()
 
 # --- TAP ----------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@
 [ "$(id -u)" = 0 ] || skip_all "not root"
 printf 'int main(void) { return 0; }\n' | gcc -static -x c -o "$T/static" - 2> /dev/null || skip_all "no static libc"
 
-check "make bundle" make -s -C "$WEIR_BUILDDIR" bundle "BUNDLE=$T/weir-test.tar.xz"
+LIMIT=240 XZ_OPT=-1 check "make bundle" make -s -C "$WEIR_BUILDDIR" bundle "BUNDLE=$T/weir-test.tar.xz"
 R=$T/root
 mkdir -p "$R"/{dev,proc,tmp,data,mnt,elsewhere,jobs}
 tar -C "$R/elsewhere" -xJf "$T/weir-test.tar.xz" || bail "it does not unpack"

@@ -9,7 +9,7 @@ command -v ch-run > /dev/null || skip_all "charliecloud is not installed"
 . "$(dirname "$0")/podman.inc"
 . "$(dirname "$0")/registry.inc"
 unset WEIR_CH_RUN WEIR_CH_IMAGE WEIR_CH_CONVERT WEIR_CH_RUN_ARGS USER
-LIMIT=90
+LIMIT=120
 conf_local a b
 R=$T/remote
 export XDG_RUNTIME_DIR=$T/run XDG_CACHE_HOME=$T/xdg-cache

@@ -7,7 +7,7 @@
 . "$(dirname "$0")/podman.inc"
 . "$(dirname "$0")/registry.inc"
 registry_need
-LIMIT=90
+LIMIT=120
 export XDG_STATE_HOME=$T/state
 
 mkdir -p "$T/image/bin" "$T/image/tmp" "$T/image/etc"

@@ -6,7 +6,7 @@
 [ -e /dev/fuse ] || skip_all "no /dev/fuse"
 [ "$(id -u)" = 0 ] || skip_all "not root"
 . "$(dirname "$0")/podman.inc"
-LIMIT=90
+LIMIT=120
 conf_local a b
 R=$T/remote
 export XDG_RUNTIME_DIR=$T/run

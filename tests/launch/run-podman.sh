@@ -9,7 +9,7 @@ command -v podman > /dev/null || skip_all "podman is not installed"
 busybox=$(command -v busybox) && ! ldd "$busybox" > /dev/null 2>&1 || skip_all "no static busybox (package busybox-static) to make an image of"
 unset WEIR_PODMAN_ARGS
 export PODMAN_IGNORE_CGROUPSV1_WARNING=1	# podman 5 says it at every start
-LIMIT=90
+LIMIT=120
 conf_local a b
 R=$T/remote
 export XDG_RUNTIME_DIR=$T/run

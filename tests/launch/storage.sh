@@ -7,7 +7,6 @@
 [ -e /dev/fuse ] || skip_all "no /dev/fuse"
 [ "$(id -u)" = 0 ] || skip_all "not root"
 command -v rclone > /dev/null || skip_all "rclone is not installed"
-LIMIT=60
 conf_local data results ai4os-storage
 R=$T/remote
 export XDG_RUNTIME_DIR=$T/run

@@ -402,7 +402,7 @@ start(unsigned caps)
 	CU_ASSERT_EQUAL_FATAL(weir_fs_new(&o, &fs, &err), WEIR_OK);
 	weir_fs_observe(fs, &observer);
 	remote = weir_sync_remote_named(fs->sy, "r");
-	CU_ASSERT_FATAL(WITHIN(10000, remote->state == WEIR_REMOTE_UP && !remote->is_probing));
+	CU_ASSERT_FATAL(WITHIN(60000, remote->state == WEIR_REMOTE_UP && !remote->is_probing));
 	weir_store_lock(fs->st);
 	fake = weir_xcalloc(1, sizeof(*fake));
 	pthread_mutex_init(&fake->mu, NULL);
@@ -461,7 +461,7 @@ fresh(unsigned caps)
 	told_before = 0;
 	start(caps);
 	CU_ASSERT_FATAL(holds("f", "one") && holds("d/g", "one") && ino_of("e"));
-	CU_ASSERT_FATAL(WITHIN(5000, remote->watch.is_good));
+	CU_ASSERT_FATAL(WITHIN(60000, remote->watch.is_good));
 	CU_ASSERT_EQUAL(remote->watch.how, WEIR_WATCH_FEED);
 	/* What was listed before this test's layer stood there is looked at again, so that all ids are known. */
 	weir_store_lock(fs->st);
@@ -470,7 +470,7 @@ fresh(unsigned caps)
 	for (struct listing *l = remote->listings; l; l = l->next)
 		l->is_outdated = true;
 	weir_store_unlock(fs->st);
-	CU_ASSERT_FATAL(WITHIN(8000, is_settled()));
+	CU_ASSERT_FATAL(WITHIN(60000, is_settled()));
 	atomic_store(&nheard, 0);
 	fake->lists = fake->gets = 0;
 }
@@ -506,15 +506,15 @@ what_others_change_is_told(void)
 	began = weir_now_ms();
 	there_put("new", "by another");
 	say_path("new");
-	CU_ASSERT(WITHIN(3000, was_told("entry new", base)));
+	CU_ASSERT(WITHIN(60000, was_told("entry new", base)));
 	CU_ASSERT(holds("new", "by another"));
 	there_put("f", "changed elsewhere");
 	say_path("f");
-	CU_ASSERT(WITHIN(3000, was_told("data ", f)));
+	CU_ASSERT(WITHIN(60000, was_told("data ", f)));
 	CU_ASSERT(ino_of("f") == f && size_of(f) == 17 && holds("f", "changed elsewhere"));
 	CU_ASSERT(unlink(at("d/g")) == 0);
 	say_path("d/g");
-	CU_ASSERT(WITHIN(3000, was_told("gone g", d)));
+	CU_ASSERT(WITHIN(60000, was_told("gone g", d)));
 	CU_ASSERT(!ino_of("d/g"));
 	printf("# three changes, one after the other, took %lld ms\n", (long long)(weir_now_ms() - began));
 	end();
@@ -526,10 +526,10 @@ names_are_compared_as_the_storage_does(void)
 	fresh(WEIR_CAP_WAITS | WEIR_CAP_FOLD_CASE);
 	there_put("d/new", "x");
 	say((struct said){ .path = (char[]){ "D/NEW" } });
-	CU_ASSERT(WITHIN(3000, was_told("entry new", ino_of("d"))));
+	CU_ASSERT(WITHIN(60000, was_told("entry new", ino_of("d"))));
 	CU_ASSERT(unlink(at("d/g")) == 0);
 	say((struct said){ .path = (char[]){ "D/G" }, .is_removed = true });
-	CU_ASSERT(WITHIN(3000, was_told("gone g", ino_of("d"))));
+	CU_ASSERT(WITHIN(60000, was_told("gone g", ino_of("d"))));
 	end();
 }
 
@@ -544,13 +544,13 @@ ids_lead_to_places(void)
 	d = id_of("d");
 	there_put("new", "x"); /* in the root, whose id no listing tells */
 	say((struct said){ .id = (char[]){ "unknown" }, .parent_id = root_id });
-	CU_ASSERT(WITHIN(3000, was_told("entry new", base)));
+	CU_ASSERT(WITHIN(60000, was_told("entry new", base)));
 	there_put("d/h", "x");
 	say((struct said){ .id = (char[]){ "unknown too" }, .parent_id = d });
-	CU_ASSERT(WITHIN(3000, was_told("entry h", ino_of("d"))));
+	CU_ASSERT(WITHIN(60000, was_told("entry h", ino_of("d"))));
 	CU_ASSERT(unlink(at("d/g")) == 0);
 	say((struct said){ .id = g, .is_removed = true });
-	CU_ASSERT(WITHIN(3000, was_told("gone g", ino_of("d"))));
+	CU_ASSERT(WITHIN(60000, was_told("gone g", ino_of("d"))));
 	end();
 }
 
@@ -571,7 +571,7 @@ a_thousand_changes_are_one_look(void)
 		fake->said[fake->nsaid++] = (struct said){ .id = id_of(path), .path = weir_xstrdup(path) };
 	}
 	pthread_mutex_unlock(&fake->mu);
-	CU_ASSERT(WITHIN(5000, was_told("entry n999", ino_of("d"))));
+	CU_ASSERT(WITHIN(60000, was_told("entry n999", ino_of("d"))));
 	usleep(300000);
 	CU_ASSERT(counted(&fake->lists) <= 2);
 	end();
@@ -606,12 +606,12 @@ our_own_changes_are_no_news(void)
 	asked = counted(&fake->asked);
 	say((struct said){ .id = id, .path = (char[]){ "d/ours" }, .version = version });
 	say((struct said){ .path = (char[]){ "d/never was here" }, .is_removed = true });
-	CU_ASSERT(WITHIN(3000, counted(&fake->asked) > asked));
+	CU_ASSERT(WITHIN(60000, counted(&fake->asked) > asked));
 	usleep(300000);
 	CU_ASSERT_EQUAL(counted(&fake->lists), 0);
 	/* A feed that tells no versions costs a look, but nobody is told anything. */
 	say_path("d/ours");
-	CU_ASSERT(WITHIN(4000, counted(&fake->lists) > 0 && !remote->listings));
+	CU_ASSERT(WITHIN(60000, counted(&fake->lists) > 0 && !remote->listings));
 	usleep(100000);
 	CU_ASSERT_EQUAL(atomic_load(&nheard), 0);
 	CU_ASSERT(holds("d/ours", "ours"));
@@ -629,14 +629,14 @@ a_rename_elsewhere_keeps_what_is_here(void)
 	e = ino_of("e");
 	CU_ASSERT(rename(at("d/g"), at("e/h")) == 0);
 	say_path("e/h");
-	CU_ASSERT(WITHIN(3000, was_told("entry g", d) && was_told("entry h", e)));
-	CU_ASSERT(WITHIN(3000, ino_of("e/h") == g && !ino_of("d/g")));
+	CU_ASSERT(WITHIN(60000, was_told("entry g", d) && was_told("entry h", e)));
+	CU_ASSERT(WITHIN(60000, ino_of("e/h") == g && !ino_of("d/g")));
 	CU_ASSERT(holds("e/h", "one"));
 	CU_ASSERT_EQUAL(counted(&fake->gets), 0);
 	/* A directory with all in it. */
 	CU_ASSERT(rename(at("e"), at("d/e2")) == 0);
 	say_path("d/e2");
-	CU_ASSERT(WITHIN(3000, ino_of("d/e2") == e && !ino_of("e")));
+	CU_ASSERT(WITHIN(60000, ino_of("d/e2") == e && !ino_of("e")));
 	CU_ASSERT(ino_of("d/e2/h") == g && holds("d/e2/h", "one"));
 	CU_ASSERT_EQUAL(counted(&fake->gets), 0);
 	end();
@@ -654,7 +654,7 @@ what_is_unsent_goes_along(void)
 	CU_ASSERT_EQUAL(call(&wr), WEIR_OK);
 	CU_ASSERT(rename(at("d/g"), at("e/h")) == 0);
 	say_path("e/h");
-	CU_ASSERT(WITHIN(3000, ino_of("e/h") == op.ino));
+	CU_ASSERT(WITHIN(60000, ino_of("e/h") == op.ino));
 	op.kind = WEIR_OP_FLUSH;
 	call(&op);
 	op.kind = WEIR_OP_RELEASE;
@@ -672,7 +672,7 @@ a_directory_that_goes_elsewhere_loses_nothing_unsent(void)
 	CU_ASSERT(!put("d/unsent", "ours"));
 	CU_ASSERT(unlink(at("d/g")) == 0 && rmdir(at("d")) == 0);
 	say_path("d");
-	CU_ASSERT(WITHIN(3000, !ino_of("d/g")));
+	CU_ASSERT(WITHIN(60000, !ino_of("d/g")));
 	CU_ASSERT(holds("d/unsent", "ours"));
 	CU_ASSERT_EQUAL(flush(), WEIR_OK);
 	CU_ASSERT(there_holds("d/unsent", "ours"));
@@ -691,9 +691,9 @@ something_new_in_a_directory_removed_here_brings_it_back(void)
 	op = (struct weir_op){ .kind = WEIR_OP_RMDIR, .ino = base, .name = "d" };
 	CU_ASSERT_EQUAL(call(&op), WEIR_OK);
 	say_path("d/theirs"); /* the watch sees it before the removal is sent, or after */
-	CU_ASSERT(WITHIN(8000, holds("d/theirs", "theirs")));
+	CU_ASSERT(WITHIN(60000, holds("d/theirs", "theirs")));
 	CU_ASSERT(there_holds("d/theirs", "theirs"));
-	CU_ASSERT(WITHIN(8000, access(at("d/g"), F_OK) != 0 && !ino_of("d/g")));
+	CU_ASSERT(WITHIN(60000, access(at("d/g"), F_OK) != 0 && !ino_of("d/g")));
 	end();
 }
 
@@ -709,11 +709,11 @@ a_dead_cursor_means_look_everywhere(void)
 	pthread_mutex_lock(&fake->mu);
 	fake->is_stale = true;
 	pthread_mutex_unlock(&fake->mu);
-	CU_ASSERT(WITHIN(5000, was_told("data ", f) && was_told("entry new", ino_of("d"))));
+	CU_ASSERT(WITHIN(60000, was_told("data ", f) && was_told("entry new", ino_of("d"))));
 	/* and the feed goes on */
 	there_put("after", "x");
 	say_path("after");
-	CU_ASSERT(WITHIN(4000, was_told("entry after", base)));
+	CU_ASSERT(WITHIN(60000, was_told("entry after", base)));
 	end();
 }
 
@@ -722,13 +722,13 @@ changes_while_weir_was_away_are_seen(void)
 {
 	fresh(WEIR_CAP_WAITS);
 	say_path("f");
-	CU_ASSERT(WITHIN(3000, counted(&fake->lists) > 0 && !remote->listings));
+	CU_ASSERT(WITHIN(60000, counted(&fake->lists) > 0 && !remote->listings));
 	stop();
 	there_put("f", "while away");
 	told_before++;
 	kept[told_before - 1] = (struct said){ .path = weir_xstrdup("f") };
 	start(WEIR_CAP_WAITS);
-	CU_ASSERT(WITHIN(4000, size_of(ino_of("f")) == 10));
+	CU_ASSERT(WITHIN(60000, size_of(ino_of("f")) == 10));
 	CU_ASSERT(holds("f", "while away"));
 	end();
 }
@@ -746,7 +746,7 @@ news_during_a_listing_is_not_lost(void)
 	pthread_mutex_unlock(&fake->mu);
 	there_put("d/first", "x");
 	say_path("d/first");
-	CU_ASSERT_FATAL(WITHIN(4000, fake->is_held)); /* it has read the directory, and does not end */
+	CU_ASSERT_FATAL(WITHIN(60000, fake->is_held)); /* it has read the directory, and does not end */
 	there_put("d/second", "x");
 	say_path("d/second");
 	usleep(800000);
@@ -754,7 +754,7 @@ news_during_a_listing_is_not_lost(void)
 	fake->holds_list = false;
 	pthread_cond_broadcast(&fake->cond);
 	pthread_mutex_unlock(&fake->mu);
-	CU_ASSERT(WITHIN(5000, was_told("entry first", d) && was_told("entry second", d)));
+	CU_ASSERT(WITHIN(60000, was_told("entry first", d) && was_told("entry second", d)));
 	end();
 }
 
@@ -771,7 +771,7 @@ a_listing_that_fails_is_made_again(void)
 	pthread_mutex_unlock(&fake->mu);
 	there_put("d/new", "x");
 	say_path("d/new");
-	CU_ASSERT(WITHIN(15000, was_told("entry new", ino_of("d"))));
+	CU_ASSERT(WITHIN(60000, was_told("entry new", ino_of("d"))));
 	CU_ASSERT(weir_now_ms() - began > 2000);
 	end();
 }
@@ -783,7 +783,7 @@ an_unread_file_is_read_as_it_is_now(void)
 	fresh(WEIR_CAP_WAITS);
 	there_put("d/new", "first");
 	say_path("d/new");
-	CU_ASSERT_FATAL(WITHIN(3000, ino_of("d/new") != 0 && size_of(ino_of("d/new")) == 5));
+	CU_ASSERT_FATAL(WITHIN(60000, ino_of("d/new") != 0 && size_of(ino_of("d/new")) == 5));
 	there_put("d/new", "second, and longer"); /* the feed has not told yet */
 	CU_ASSERT(holds("d/new", "second, and longer"));
 	CU_ASSERT(was_told("attr ", ino_of("d/new")));
@@ -808,7 +808,7 @@ a_directory_under_way_is_followed(void)
 	pthread_mutex_unlock(&fake->mu);
 	op.ino = op.ino2 = base;
 	CU_ASSERT_EQUAL(call(&op), WEIR_OK);
-	CU_ASSERT_FATAL(WITHIN(5000, access(at("moved/g"), F_OK) == 0)); /* it has arrived, and nobody was told */
+	CU_ASSERT_FATAL(WITHIN(60000, access(at("moved/g"), F_OK) == 0)); /* it has arrived, and nobody was told */
 	CU_ASSERT(holds("moved/g", "one"));
 	CU_ASSERT_EQUAL(ino_of("moved/g"), g);
 	pthread_mutex_lock(&fake->mu);
@@ -832,8 +832,8 @@ an_open_file_keeps_its_version(void)
 	CU_ASSERT_EQUAL_FATAL(call(&op), WEIR_OK);
 	there_put("f", "changed elsewhere");
 	say_path("f");
-	CU_ASSERT(WITHIN(3000, was_told("entry f", base)));
-	CU_ASSERT(WITHIN(1000, holds("f", "changed elsewhere")));
+	CU_ASSERT(WITHIN(60000, was_told("entry f", base)));
+	CU_ASSERT(WITHIN(60000, holds("f", "changed elsewhere")));
 	CU_ASSERT_NOT_EQUAL(ino_of("f"), op.ino);
 	rd = (struct weir_op){ .kind = WEIR_OP_READ, .ino = op.ino, .fh = op.fh, .buf = buf, .len = sizeof(buf) - 1 };
 	CU_ASSERT(call(&rd) == WEIR_OK && strcmp(buf, "one") == 0);
@@ -875,7 +875,7 @@ a_change_under_a_writer_ends_as_a_conflict_copy(void)
 	call(&op);
 	CU_ASSERT_EQUAL(flush(), WEIR_OK);
 	CU_ASSERT(there_holds("f", "theirs") && count_there("f (conflict", "ours") == 1);
-	CU_ASSERT(WITHIN(8000, holds("f", "theirs")));
+	CU_ASSERT(WITHIN(60000, holds("f", "theirs")));
 	end();
 }
 
@@ -893,7 +893,7 @@ a_writer_that_writes_nothing_lets_it_through(void)
 	usleep(1500000);
 	op.kind = WEIR_OP_RELEASE;
 	call(&op);
-	CU_ASSERT(WITHIN(8000, holds("f", "theirs")));
+	CU_ASSERT(WITHIN(60000, holds("f", "theirs")));
 	CU_ASSERT_EQUAL(flush(), WEIR_OK);
 	CU_ASSERT(there_holds("f", "theirs") && count_there("f (conflict", "one") == 0);
 	end();
@@ -905,18 +905,25 @@ an_idle_feed_is_asked_seldom(void)
 {
 	struct weir_remote_view v;
 	unsigned asked;
+	int64_t began;
 
 	fresh(0);
 	weir_store_lock(fs->st);
 	remote->watch.used_ms = weir_now_ms() - 1000000;
+	remote->watch.last_ms = began = weir_now_ms();
 	asked = counted(&fake->asked);
 	weir_store_unlock(fs->st);
 	usleep(6000000);
-	CU_ASSERT_EQUAL(counted(&fake->asked), asked);
+	CU_ASSERT(counted(&fake->asked) - asked <= (weir_now_ms() - began) / 10000);
 	there_put("f", "changed elsewhere"); /* the first look after a pause finds out */
 	say_path("f");
+	weir_store_lock(fs->st);
+	remote->watch.last_ms = weir_now_ms() - 4500; /* idle, it would ask in 5.5 s */
+	asked = counted(&fake->asked);
+	weir_store_unlock(fs->st);
 	ino_of("f");
-	CU_ASSERT(WITHIN(1500, was_told("data ", ino_of("f"))));
+	CU_ASSERT(WITHIN(5000, counted(&fake->asked) > asked));
+	CU_ASSERT(WITHIN(60000, was_told("data ", ino_of("f"))));
 	weir_store_lock(fs->st);
 	weir_remote_view(remote, &v);
 	weir_store_unlock(fs->st);
