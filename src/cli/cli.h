@@ -103,6 +103,8 @@ int weir_target_find(struct weir_target *, const char *conf_path, const char *pa
 void weir_target_free(struct weir_target *);
 /* weir_control_call() on it. While its worker is just being replaced it tries for a moment. */
 enum weir_code weir_target_call(const struct weir_target *, json_t *request, void (*line)(void *, json_t *), void *arg, json_t **out, struct weir_err *);
+/* Says what the cache keeps for remotes that the mount does not have (any more): no flush sends that. */
+void weir_target_say_aside(const struct weir_target *);
 /* Exit status for a failed call, after saying what it was. */
 int weir_target_failed(const struct weir_target *, enum weir_code, const struct weir_err *);
 /* A final answer as JSON without what belongs to the wire ("done", "code"); key (may be NULL) is added to it. Borrowed. */

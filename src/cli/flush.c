@@ -33,7 +33,8 @@ flush_run(const struct weir_verb *verb, int argc, char **argv)
 	if (r) {
 		weir_say("%s", weir_err_text(&err, r));
 		status = r == WEIR_E_NOENT && t.mountpoint == NULL ? WEIR_EXIT_NOMOUNT : WEIR_EXIT_UNSENT;
-	}
+	} else
+		weir_target_say_aside(&t);
 	weir_target_free(&t);
 	return status;
 }

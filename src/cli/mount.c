@@ -380,6 +380,8 @@ mount_daemon(struct mount_job *job)
 	close(fd[0]);
 	if (status != WEIR_EXIT_OK)
 		mount_reap(pid);
+	else
+		weir_target_say_aside(&(struct weir_target){.conf = job->conf, .mountpoint = job->mountpoint});
 	return status;
 }
 

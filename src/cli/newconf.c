@@ -277,8 +277,8 @@ newconf_warnings(const struct weir_newconf *nc, const struct weir_conf *new)
 		const struct weir_remote_status *r = &st.remotes[i];
 
 		if (r->unsent_files > 0 && weir_conf_remote(new, r->name) == NULL)
-			json_array_append_new(sentences, json_sprintf("remote '%s' goes with %llu files that it does not have yet: they stay in '%s' and are sent when it is back",
-			    r->name, (unsigned long long)r->unsent_files, new->cache_dir));
+			json_array_append_new(sentences, json_sprintf("remote '%s' goes with %llu file%s that it does not have yet: kept in '%s' and sent when it is back",
+			    r->name, (unsigned long long)r->unsent_files, r->unsent_files == 1 ? "" : "s", new->cache_dir));
 	}
 	weir_status_free(&st);
 	if (!newconf_same_text(old->mountpoint, new->mountpoint))

@@ -91,6 +91,20 @@ status_remote(const json_t *r)
 		printf("    %s\n", status_text(r, "error"));
 }
 
+/* Changes of remotes that this mount does not have; "problems" names them. */
+static bool
+status_keeps(const json_t *st)
+{
+	const json_t *p;
+	size_t i;
+
+	json_array_foreach (json_object_get(st, "problems"), i, p) {
+		if (strcmp(status_text(p, "kind"), "aside") == 0)
+			return true;
+	}
+	return false;
+}
+
 static void
 status_print(const json_t *st)
 {
@@ -108,7 +122,7 @@ status_print(const json_t *st)
 	if (unsent > 0)
 		printf("to send: %s\n", weir_amount_text(unsent, status_number(st, "unsent_bytes"), amount));
 	else
-		printf("everything is sent\n");
+		printf("%s\n", status_keeps(st) ? "to these remotes everything is sent" : "everything is sent");
 	printf("remotes:\n");
 	json_array_foreach (json_object_get(st, "remotes"), i, r)
 		status_remote(r);

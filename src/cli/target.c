@@ -184,6 +184,23 @@ weir_target_call(const struct weir_target *t, json_t *request, void (*line)(void
 	return r;
 }
 
+void
+weir_target_say_aside(const struct weir_target *t)
+{
+	json_t *answer = NULL, *problem;
+	size_t i;
+
+	if (weir_target_call(t, json_pack("{s:s}", "verb", "problems"), NULL, NULL, &answer, NULL) != WEIR_OK)
+		return;
+	json_array_foreach (json_object_get(answer, "problems"), i, problem) {
+		const char *kind = json_string_value(json_object_get(problem, "kind"));
+
+		if (kind != NULL && strcmp(kind, "aside") == 0)
+			weir_say("%s: %s", json_string_value(json_object_get(problem, "path")), json_string_value(json_object_get(problem, "text")));
+	}
+	json_decref(answer);
+}
+
 int
 weir_target_failed(const struct weir_target *t, enum weir_code r, const struct weir_err *err)
 {

@@ -118,6 +118,7 @@ umount_act(struct weir_target *t, const struct umount_options *o, struct umount_
 	if (!o->is_now && (status = umount_drain(t, o)) != WEIR_EXIT_OK)
 		return status;
 	umount_ask(t, s);
+	weir_target_say_aside(t);
 	r = weir_unmount(t->mountpoint, &err);
 	if (r) {
 		weir_say("%s", weir_err_text(&err, r));

@@ -12,7 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define IDLE_MS 10000	/* a file that is written and kept open is sent after so long without a write */
+#define IDLE_MS 10000	/* a file that is written and kept open is sent after so long without a write … */
+#define LOG_MS 60000		/* … and else after so long, and as long again for each LOG_BYTES: a log is seen from elsewhere while it grows, and … */
+#define LOG_BYTES (64ull << 20)	/* … what is sent again and again costs no more than about 1 MB/s */
 #define FH_WRITER 1u
 #define SEAL_MS 10000	/* a closed file that was not sent for so long gets its checksums */
 #define SEAL_BATCH 64
@@ -45,6 +47,7 @@ open_get(struct weir_op *op, const struct weir_node *n)
 		*slot = o;
 		/* After a take-over nobody knows whether the earlier worker gave the row its time. */
 		o->needs_due = (n->flags & WEIR_N_CONTENT) != 0;
+		o->behind_ms = weir_now_ms();
 	}
 	if (o->c && o->c->num != n->content) {
 		weir_content_put(o->c);
@@ -82,6 +85,37 @@ fs_is_open_for_writing(void *arg, uint64_t node)
 	struct weir_open_slot slot;
 
 	return weir_opens_find(fs->opens, node, &slot) && slot.writers > 0;
+}
+
+/* A version is to go out though it is being written. */
+static bool
+is_wanted(const struct weir_fs *fs, const struct fs_open *o)
+{
+	return (o->sent_ms < o->wanted_ms && weir_now_ms() - o->wanted_ms < IDLE_MS) || (fs->flushes && o->sent_ms < fs->wanted_ms);
+}
+
+/* A shell's redirection closes a copy of its descriptor before the program writes its first byte, and who copies a large file needs minutes for it: what is
+ * written again after it was handed in waits for its next close, or for a pause. */
+bool
+fs_is_put_off(void *arg, uint64_t node)
+{
+	struct weir_fs *fs = arg;
+	struct fs_open *o = open_find(fs, node);
+
+	if (!o || !((o->c && o->c->is_attr_dirty) || o->needs_due) || fs->is_stopping || !fs_is_open_for_writing(fs, node))
+		return false;
+	return !is_wanted(fs, o);
+}
+
+void
+fs_was_sent(void *arg, uint64_t node, int64_t at_ms)
+{
+	struct fs_open *o = open_find(arg, node);
+
+	if (!o)
+		return;
+	o->sent_ms = at_ms;
+	o->behind_ms = weir_now_ms();
 }
 
 void
@@ -302,6 +336,8 @@ file_hand_in(struct weir_op *op, struct fs_open *o, struct weir_node *n, int64_t
 
 	if (!(o->c && o->c->is_attr_dirty) && !o->needs_due)
 		return WEIR_OK;
+	if (is_wanted(fs, o))
+		delay_ms = 0;
 	if ((r = fs_begin(fs)))
 		return r;
 	if (o->c) {
@@ -595,6 +631,19 @@ file_truncate(struct weir_op *op, struct weir_node *n, uint64_t size)
 
 /* ---- the keeper ---- */
 
+/* Has the storage not seen a new version for long, and nobody is about to change that? */
+static bool
+is_behind(struct weir_fs *fs, const struct fs_open *o, int64_t now)
+{
+	int64_t gap = LOG_MS * (int64_t)(1 + (o->c ? o->c->size / LOG_BYTES : 0));
+	struct weir_remote *r;
+
+	if (now - o->behind_ms < gap || now - o->wanted_ms < gap || !fs_is_open_for_writing(fs, o->ino))
+		return false;
+	r = o->c ? weir_sync_remote(fs->sy, o->c->remote) : NULL;
+	return r && !weir_sync_is_sending(r, o->ino);
+}
+
 void
 file_due_idle(struct weir_fs *fs)
 {
@@ -603,11 +652,17 @@ file_due_idle(struct weir_fs *fs)
 
 	for (unsigned i = 0; i < OPEN_SLOTS; i++)
 		for (struct fs_open *o = fs->open[i]; o; o = o->next) {
+			bool is_changed = (o->c && o->c->is_attr_dirty) || o->needs_due, is_late = is_behind(fs, o, now);
 			struct weir_node n;
 
-			if (!((o->c && o->c->is_attr_dirty) || o->needs_due) || now - o->written_ms < IDLE_MS)
+			if ((!is_changed || now - o->written_ms < IDLE_MS) && !is_late)
 				continue;
-			if (!weir_node_get(fs->st, o->ino, &n) && (n.flags & WEIR_N_CONTENT))
-				file_hand_in(&op, o, &n, 0);
+			if (weir_node_get(fs->st, o->ino, &n) || !(n.flags & WEIR_N_CONTENT))
+				continue;
+			if (is_late) {
+				o->wanted_ms = now;
+				o->needs_due = true; /* its row may have a time that each close puts off */
+			}
+			file_hand_in(&op, o, &n, 0);
 		}
 }

@@ -487,7 +487,8 @@ weir_fs_new(const struct weir_fs_options *opt, struct weir_fs **out, struct weir
 {
 	struct weir_fs *fs = weir_xcalloc(1, sizeof(*fs));
 	struct weir_store_options so = { .dir = opt->conf->cache_dir, .cache_bytes = opt->conf->cache_bytes, .is_first = opt->is_first };
-	struct weir_sync_hooks hooks = { .is_open = fs_is_open, .is_open_for_writing = fs_is_open_for_writing, .node_changed = news_node, .entry_changed = news_entry, .entry_deleted = news_deleted,
+	struct weir_sync_hooks hooks = { .is_open = fs_is_open, .is_open_for_writing = fs_is_open_for_writing,
+		.is_put_off = fs_is_put_off, .was_sent = fs_was_sent, .node_changed = news_node, .entry_changed = news_entry, .entry_deleted = news_deleted,
 		.arg = fs, .umask = opt->umask };
 	enum weir_code r;
 

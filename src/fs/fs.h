@@ -179,7 +179,7 @@ struct weir_status {
 };
 void weir_fs_status(struct weir_fs *, struct weir_status *);
 void weir_status_free(struct weir_status *);
-/* What cannot be sent, conflicts, quarantined pages: one sentence each. */
+/* What cannot be sent, what is kept for remotes that are not there (kind "aside"), conflicts, quarantined pages: one sentence each. */
 void weir_fs_problems(struct weir_fs *, void (*fn)(void *arg, const char *kind, const char *path, const char *text), void *arg);
 
 struct weir_flush_progress { uint64_t files_left, bytes_left, bytes_sent, bytes_total; };

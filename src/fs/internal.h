@@ -17,6 +17,8 @@ struct fs_open {
 	struct weir_content *c;		/* one reference for all handles; NULL: no content yet */
 	bool needs_due;			/* changed since its journal row was last given a time */
 	int64_t written_ms;		/* monotonic, last write */
+	int64_t behind_ms;		/* monotonic, since when the storage has not seen a new version: the last one's arrival, or the opening */
+	int64_t wanted_ms, sent_ms;	/* monotonic; a version from then on is to go out though it is being written; the last that has arrived is from then */
 	bool is_passthrough;
 	bool was_written_raw;		/* a writer was let in beside passthrough readers: look at all pages when it leaves */
 };
@@ -61,6 +63,8 @@ struct weir_fs {
 	pthread_t threads[READY_THREADS], keeper;
 	unsigned nthreads;
 	bool has_keeper, is_stopping;
+	unsigned flushes;		/* under way … */
+	int64_t wanted_ms;		/* … the last began then (monotonic): what was written by then is to go out, whoever still writes */
 	unsigned parked;
 };
 
@@ -152,6 +156,8 @@ void file_seal_later(struct weir_fs *, uint64_t node);
 void file_seal_closed(struct weir_fs *);	/* keeper: lets go of the lock in between */
 bool fs_is_open(void *fs, uint64_t node);
 bool fs_is_open_for_writing(void *fs, uint64_t node);
+bool fs_is_put_off(void *fs, uint64_t node);
+void fs_was_sent(void *fs, uint64_t node, int64_t at_ms);
 
 /* settle.c */
 int64_t settle_ms(struct weir_op *, const struct weir_node *);	/* a file written anew is being closed by op->pid: when to send it */

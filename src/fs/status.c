@@ -108,6 +108,31 @@ problem_add(struct problems *ps, const char *kind, const char *path, const char 
 	ps->p[ps->n++] = (struct problem){ weir_xstrdup(kind), weir_xstrdup(path), weir_xstrdup(text) };
 }
 
+/* Unsent changes of remotes that are not in this configuration, or that lead elsewhere by now. */
+static void
+problems_aside(struct problems *ps)
+{
+	static const char sql[] = "SELECT r.id, r.name, count(*) FROM journal j JOIN remotes r ON r.id=j.remote GROUP BY r.id";
+	sqlite3_stmt *s = NULL;
+
+	weir_store_read(ps->fs->st);
+	if (sqlite3_prepare_v2(ps->fs->st->db, sql, -1, &s, NULL) != SQLITE_OK)
+		return;
+	while (sqlite3_step(s) == SQLITE_ROW) {
+		const char *name = (const char *)sqlite3_column_text(s, 1);
+		uint64_t n = (uint64_t)sqlite3_column_int64(s, 2);
+		WEIR_AUTO(weir_freep) char *what = NULL, *text = NULL;
+
+		if (weir_sync_remote(ps->fs->sy, (uint64_t)sqlite3_column_int64(s, 0)))
+			continue;
+		what = weir_xasprintf("remote '%s'", name);
+		text = weir_xasprintf("%llu unsent change%s kept in '%s' until %s", (unsigned long long)n, n == 1 ? " is" : "s are", ps->fs->conf->cache_dir,
+		    weir_sync_remote_named(ps->fs->sy, name) ? "it leads again where it did when they were made" : "it is in the configuration again");
+		problem_add(ps, "aside", what, text);
+	}
+	sqlite3_finalize(s);
+}
+
 static int
 problem_row(void *arg, const struct weir_journal_row *row)
 {
@@ -134,6 +159,7 @@ weir_fs_problems(struct weir_fs *fs, void (*fn)(void *, const char *, const char
 	struct problems ps = { .fs = fs };
 
 	weir_store_lock(fs->st);
+	problems_aside(&ps);
 	weir_journal_each(fs->st, 0, problem_row, &ps);
 	weir_report_each(fs->st, problem_report, &ps);
 	weir_store_unlock(fs->st);
@@ -161,6 +187,8 @@ struct flush {
 	char error[256], path[512];
 	bool is_down;
 	char away[400];			/* which remote, and why */
+	int64_t began_ms;
+	uint64_t base;			/* bytes sent before it */
 };
 
 /* Is the node in the flushed subtree, by either of its places? */
@@ -203,6 +231,18 @@ has_failed_row(struct weir_store *st)
 	return yes;
 }
 
+/* What was in the file when the flush began has arrived; what is left was written since, by somebody who still writes. */
+static bool
+is_newer(struct flush *f, struct weir_remote *r, uint64_t node)
+{
+	struct fs_open *o = open_find(f->fs, node);
+	char rname[WEIR_RNAME_MAX + 1];
+	struct weir_node n;
+
+	return o && o->sent_ms >= f->began_ms && fs_is_open_for_writing(f->fs, node) && !weir_node_get(f->fs->st, node, &n) && n.parent == n.rparent &&
+	    weir_remote_rname(r, n.type, n.name, rname) && strcmp(rname, n.rname) == 0;
+}
+
 static int
 flush_row(void *arg, const struct weir_journal_row *row)
 {
@@ -211,7 +251,7 @@ flush_row(void *arg, const struct weir_journal_row *row)
 	struct weir_remote_view v;
 	struct weir_node n;
 
-	if (!r || !flush_covers(f, row->node))
+	if (!r || !flush_covers(f, row->node) || is_newer(f, r, row->node))
 		return 0;
 	f->p.files_left++;
 	if (!weir_node_get(f->fs->st, row->node, &n) && (n.flags & WEIR_N_CONTENT) && n.parent)
@@ -246,14 +286,12 @@ flush_row(void *arg, const struct weir_journal_row *row)
 static void
 flush_make_due(struct weir_fs *fs)
 {
-	struct weir_op op = { .fs = fs };
-
+	fs->wanted_ms = weir_now_ms() + 1; /* a transfer that began in this millisecond may be older */
 	for (unsigned i = 0; i < OPEN_SLOTS; i++)
 		for (struct fs_open *o = fs->open[i]; o; o = o->next)
 			if ((o->c && o->c->is_attr_dirty) || o->needs_due)
 				o->written_ms = 0;
 	file_due_idle(fs);
-	(void)op;
 	if (!weir_store_begin(fs->st, NULL)) {
 		if (weir_store_step_done(fs->st, weir_store_stmt(fs->st, "UPDATE journal SET due=0, attempts=0, code=0"), NULL))
 			weir_store_rollback(fs->st);
@@ -277,13 +315,54 @@ sent_so_far(struct weir_fs *fs)
 	return sum;
 }
 
+/* Lock not held. Until nothing of it is left, or nothing of it can be sent. */
+static enum weir_code
+flush_wait(struct flush *f, bool (*progress)(void *, const struct weir_flush_progress *), void *arg, struct weir_err *err)
+{
+	struct weir_fs *fs = f->fs;
+	uint64_t base = f->base, total = 0;
+	int64_t down_since = 0;
+
+	for (int round = 0;; round += f->p.files_left <= LOOK_OFTEN) {
+		struct timespec ts;
+
+		weir_store_lock(fs->st);
+		memset(&f->p, 0, sizeof(f->p));
+		f->failing = f->behind = 0;
+		f->is_down = false;
+		f->has_failed = has_failed_row(fs->st);
+		weir_journal_each(fs->st, 0, flush_row, f);
+		f->p.bytes_sent = sent_so_far(fs) - base;
+		if (f->p.bytes_left + f->p.bytes_sent > total)
+			total = f->p.bytes_left + f->p.bytes_sent;
+		f->p.bytes_total = total;
+		weir_store_unlock(fs->st);
+		if (progress && !progress(arg, &f->p))
+			return weir_err_set(err, WEIR_E_INTR, "given up with %llu changes unsent", (unsigned long long)f->p.files_left);
+		if (!f->p.files_left)
+			break;
+		/* Others may still get through: give up only when nothing but failures is left, or the remote stays away. */
+		if (f->failing && f->failing + f->behind >= f->p.files_left)
+			return weir_err_set(err, f->code, "%llu changes cannot be sent; the first: %s: %s", (unsigned long long)f->p.files_left, f->path, f->error);
+		if (!f->is_down)
+			down_since = 0;
+		else if (!down_since)
+			down_since = weir_now_ms();
+		else if (weir_now_ms() - down_since > 30000)
+			return weir_err_set(err, WEIR_E_DOWN, "%s; %llu changes wait in the cache", f->away, (unsigned long long)f->p.files_left);
+		if (fs->is_stopping)
+			return weir_err_set(err, WEIR_E_INTR, "the mount ends");
+		ts = (struct timespec){ .tv_nsec = round < 20 && f->p.files_left <= LOOK_OFTEN ? 25000000 : 250000000 };
+		nanosleep(&ts, NULL);
+	}
+	return WEIR_OK;
+}
+
 enum weir_code
 weir_fs_flush(struct weir_fs *fs, const char *path, bool (*progress)(void *, const struct weir_flush_progress *), void *arg, struct weir_err *err)
 {
 	struct flush f = { .fs = fs };
 	struct weir_node n;
-	uint64_t base, total = 0;
-	int64_t down_since = 0;
 	enum weir_code r = WEIR_OK;
 
 	weir_store_lock(fs->st);
@@ -295,42 +374,16 @@ weir_fs_flush(struct weir_fs *fs, const char *path, bool (*progress)(void *, con
 		ns_scope(fs, &n, &f.top);
 		f.has_top = true;
 	}
+	fs->flushes++;
 	flush_make_due(fs);
-	base = sent_so_far(fs);
+	f.began_ms = fs->wanted_ms;
+	f.base = sent_so_far(fs);
 	weir_store_unlock(fs->st);
-	for (int round = 0;; round += f.p.files_left <= LOOK_OFTEN) {
-		struct timespec ts;
-
-		weir_store_lock(fs->st);
-		memset(&f.p, 0, sizeof(f.p));
-		f.failing = f.behind = 0;
-		f.is_down = false;
-		f.has_failed = has_failed_row(fs->st);
-		weir_journal_each(fs->st, 0, flush_row, &f);
-		f.p.bytes_sent = sent_so_far(fs) - base;
-		if (f.p.bytes_left + f.p.bytes_sent > total)
-			total = f.p.bytes_left + f.p.bytes_sent;
-		f.p.bytes_total = total;
-		weir_store_unlock(fs->st);
-		if (progress && !progress(arg, &f.p))
-			return weir_err_set(err, WEIR_E_INTR, "given up with %llu changes unsent", (unsigned long long)f.p.files_left);
-		if (!f.p.files_left)
-			break;
-		/* Others may still get through: give up only when nothing but failures is left, or the remote stays away. */
-		if (f.failing && f.failing + f.behind >= f.p.files_left)
-			return weir_err_set(err, f.code, "%llu changes cannot be sent; the first: %s: %s", (unsigned long long)f.p.files_left, f.path, f.error);
-		if (!f.is_down)
-			down_since = 0;
-		else if (!down_since)
-			down_since = weir_now_ms();
-		else if (weir_now_ms() - down_since > 30000)
-			return weir_err_set(err, WEIR_E_DOWN, "%s; %llu changes wait in the cache", f.away, (unsigned long long)f.p.files_left);
-		if (fs->is_stopping)
-			return weir_err_set(err, WEIR_E_INTR, "the mount ends");
-		ts = (struct timespec){ .tv_nsec = round < 20 && f.p.files_left <= LOOK_OFTEN ? 25000000 : 250000000 };
-		nanosleep(&ts, NULL);
-	}
-	return WEIR_OK;
+	r = flush_wait(&f, progress, arg, err);
+	weir_store_lock(fs->st);
+	fs->flushes--;
+	weir_store_unlock(fs->st);
+	return r;
 }
 
 /* ---- du, refresh, verify ---- */

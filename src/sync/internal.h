@@ -228,6 +228,7 @@ struct send_job {
 	uint64_t replaced;				/* MOVE: tombstone whose place it takes */
 	bool is_repeat;					/* MOVE: an earlier try may have arrived, wholly or half */
 	int64_t wait_ms;				/* BUSY: look again after so long; 0: soon */
+	int64_t began_ms;				/* monotonic */
 };
 enum weir_code send_put(struct weir_remote *, struct send_job *, struct weir_err *);
 enum weir_code send_move(struct weir_remote *, struct send_job *, struct weir_err *);

@@ -471,6 +471,19 @@ send_places(struct weir_remote *r, struct send_job *j)
 }
 
 static void
+put_off(struct weir_remote *r, uint64_t node)
+{
+	struct weir_store *st = r->sy->st;
+
+	if (weir_store_begin(st, NULL))
+		return;
+	if (weir_journal_put(st, node, r->id, WEIR_DUE_NEVER, NULL))
+		weir_store_rollback(st);
+	else
+		weir_store_commit(st, NULL);
+}
+
+static void
 try_row(struct weir_remote *r, uint64_t node)
 {
 	struct weir_store *st = r->sy->st;
@@ -492,6 +505,12 @@ try_row(struct weir_remote *r, uint64_t node)
 		free(j);
 		return;
 	}
+	if (j->op == SEND_PUT && r->sy->hooks.is_put_off(r->sy->hooks.arg, node)) {
+		put_off(r, node);
+		free(j);
+		return;
+	}
+	j->began_ms = weir_now_ms();
 	j->send.node = node;
 	j->send.is_dir = j->node.type == WEIR_DIR;
 	if (!send_places(r, j) || !send_enter(r, &j->send)) {

@@ -470,6 +470,7 @@ put_settle(struct put *p, const struct weir_stat *got, struct weir_err *err)
 		goto fail;
 	if (was_dirty && !(n.flags & WEIR_N_CONTENT) && p->c)
 		weir_content_set_dirty(p->c, false);
+	r->sy->hooks.was_sent(r->sy->hooks.arg, n.id, p->j->began_ms);
 	if (!p->c || p->size <= SUM_MAX)
 		r->sent_bytes += p->size;
 	return WEIR_OK;

@@ -16,6 +16,10 @@ struct weir_sync_hooks {		/* fs/ is above: it offers these */
 	/* Lock held: does anybody have this node open? */
 	bool (*is_open)(void *arg, uint64_t node);
 	bool (*is_open_for_writing)(void *arg, uint64_t node);
+	/* Lock held, when a version of this file is about to be uploaded. true: not now, it is being written; fs/ gives its journal row a time again. */
+	bool (*is_put_off)(void *arg, uint64_t node);
+	/* Lock held: a version that was complete at this time (monotonic) has arrived. */
+	void (*was_sent)(void *arg, uint64_t node, int64_t at_ms);
 	/* Lock NOT held, from the remote's news thread; may block. */
 	void (*node_changed)(void *arg, uint64_t node, bool is_data);
 	void (*entry_changed)(void *arg, uint64_t parent, const char *name);

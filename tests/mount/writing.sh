@@ -1,0 +1,62 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# When a file goes out that somebody still writes: after its last close, once; after a pause; at a flush, which does not wait for the writer; and now and then
+# while it grows on and on.
+# weir-test: timeout=300 beside=yes asan=yes
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/remotes.sh"
+conf_remotes local
+start_mount
+M=$MNT/local
+F=$T/remote/local
+
+sizes() {	# FILE PID: each size it has there while the process lives
+	while kill -0 "$2" 2> /dev/null; do
+		stat -c %s "$1" 2> /dev/null
+		sleep 0.05
+	done | uniq
+}
+slowly() { local i; for ((i = 0; i < $1; i++)); do printf '%01024d' "$i"; sleep 0.3; done; }
+
+# bash closes a copy of the descriptor before the loop writes a byte
+slowly 25 > "$M/once" &
+is "a redirection's file is not there before it is closed" "$(sizes "$F/once" $!)" ""
+wait $!
+check "flush" "$WEIR" flush "$MNT"
+is "then it is, whole" "$(sha256sum < "$F/once")" "$(slowly 25 | sha256sum)"
+
+# dd, with a second name for its descriptor, over a file that is there
+(exec 7<> "$M/once" 8>&7 8>&-; slowly 12 >&7) &
+is "nor is a new version" "$(sizes "$F/once" $!)" $((25 * 1024))
+wait $!
+check "flush of it" "$WEIR" flush "$MNT"
+is "then it is" "$(head -c $((12 * 1024)) "$F/once" | sha256sum)" "$(slowly 12 | sha256sum)"
+
+# a writer that goes on for as long as the test does
+(while :; do date +%s.%N; sleep 0.1; done > "$M/log") &
+writer=$!
+for ((i = 0; i < 3; i++)); do
+	sleep 1
+	before=$(stat -c %s "$M/log")
+	LIMIT=20 check "flush ends beside a writer ($i)" "$WEIR" flush "$MNT"
+	there=$(stat -c %s "$F/log" 2>&1)
+	if [ "$there" -ge "$before" ] 2> /dev/null; then pass "and what was there when it began has arrived ($i)"; else fail "and what was there when it began has arrived ($i)" "$before, there: $there"; fi
+done
+begin=$SECONDS
+first=$there
+while [ "$(stat -c %s "$F/log")" = "$first" ] && [ $((SECONDS - begin)) -lt 150 ]; do sleep 0.5; done
+took=$((SECONDS - begin))
+if [ $took -ge 30 ] && [ $took -lt 150 ]; then pass "a log that grows on is seen elsewhere, seldom"; else fail "a log that grows on is seen elsewhere, seldom" "after $took s"; fi
+kill $writer
+wait $writer 2> /dev/null
+cp "$M/log" "$T/log"
+
+# opened, written, left alone
+exec 9> "$M/idle"
+echo "and then nothing" >&9
+for ((i = 0; i < 600; i++)); do [ ! -s "$F/idle" ] || break; sleep 0.1; done
+is "a pause is enough" "$(cat "$F/idle" 2>&1)" "and then nothing"
+exec 9>&-
+unmounted "umount"
+check "the log is whole" cmp "$T/log" "$F/log"
+done_testing
