@@ -139,33 +139,40 @@ call_send(struct s3 *s, const struct weir_ctx *ctx, const struct s3_req *q, cons
 	return weir_http_perform(s->pool, &req, resp, err);
 }
 
+/* What a request was made with. Of several that are refused at once for what was right a moment ago, one learns it, and all have to be repeated. */
+struct call_used { char region[64]; int64_t clock_offset_s; unsigned creds; };
+
 static enum weir_code
-call_once(struct s3 *s, const struct weir_ctx *ctx, const struct s3_req *q, struct weir_http_resp *resp, struct weir_err *err)
+call_once(struct s3 *s, const struct weir_ctx *ctx, const struct s3_req *q, struct call_used *used, struct weir_http_resp *resp, struct weir_err *err)
 {
 	WEIR_AUTO(weir_buf_free) struct weir_buf path = WEIR_BUF(CALL_URL_MAX);
 	WEIR_AUTO(weir_s3_headers_free) struct s3_headers own = { 0 };
 	WEIR_AUTO(weir_freep) char *host = NULL, *url = NULL;
-	char region[sizeof(s->region)];
-	time_t when = (time_t)(weir_wall_ns() / 1000000000 + atomic_load(&s->clock_offset_s));
+	time_t when;
 	enum weir_code r = WEIR_OK;
 
+	_Static_assert(sizeof(used->region) >= sizeof(s->region), "a region fits");
+	used->clock_offset_s = atomic_load(&s->clock_offset_s);
+	when = (time_t)(weir_wall_ns() / 1000000000 + used->clock_offset_s);
 	pthread_mutex_lock(&s->lock);
-	snprintf(region, sizeof(region), "%s", s->region);
+	snprintf(used->region, sizeof(used->region), "%s", s->region);
+	used->creds = s->creds_count;
 	pthread_mutex_unlock(&s->lock);
-	host = call_host(s, region);
+	host = call_host(s, used->region);
 	call_path(s, q->key, &path);
 	if (path.is_full)
 		return weir_err_set(err, WEIR_E_NAMETOOLONG, "an address is too long");
 	url = weir_xasprintf("%s://%s%s%s%s", s->scheme, host, path.data, q->query != NULL ? "?" : "", q->query != NULL ? q->query : "");
 	if (!s->is_anonymous)
-		r = call_sign(s, q, path.data, host, region, when, &own, err);
+		r = call_sign(s, q, path.data, host, used->region, when, &own, err);
 	return r != WEIR_OK ? r : call_send(s, ctx, q, url, &own, resp, err);
 }
 
 /* ---- what a refusal teaches ---- */
 
+/* Is it another one than the request was signed for? */
 static bool
-call_set_region(struct s3 *s, const char *region)
+call_set_region(struct s3 *s, const struct call_used *used, const char *region)
 {
 	bool is_new;
 
@@ -179,16 +186,16 @@ call_set_region(struct s3 *s, const char *region)
 	pthread_mutex_unlock(&s->lock);
 	if (is_new)
 		weir_log(WEIR_LOG_INFO, "remote '%s': bucket '%s' is in region %s", s->name, s->bucket, region);
-	return is_new;
+	return strcmp(used->region, region) != 0;
 }
 
 static bool
-call_learn_region(struct s3 *s, const struct weir_ctx *ctx, const struct weir_http_resp *resp, const struct weir_s3_answer *a)
+call_learn_region(struct s3 *s, const struct weir_ctx *ctx, const struct call_used *used, const struct weir_http_resp *resp, const struct weir_s3_answer *a)
 {
 	const struct s3_req head = { .method = "HEAD" };
 	struct weir_http_resp bucket = { 0 };
+	struct call_used now;
 	char region[64] = "";
-	bool is_new;
 
 	if (resp->status != 301 && resp->status != 307 && resp->status != 400)
 		return false;
@@ -197,16 +204,15 @@ call_learn_region(struct s3 *s, const struct weir_ctx *ctx, const struct weir_ht
 		return false;
 	if (weir_http_header(resp, "x-amz-bucket-region", region, sizeof(region)) == NULL && a->region[0] != '\0')
 		snprintf(region, sizeof(region), "%s", a->region);
-	if (region[0] == '\0' && call_once(s, ctx, &head, &bucket, NULL) == WEIR_OK)
+	if (region[0] == '\0' && call_once(s, ctx, &head, &now, &bucket, NULL) == WEIR_OK)
 		weir_http_header(&bucket, "x-amz-bucket-region", region, sizeof(region));
 	weir_http_resp_free(&bucket);
-	is_new = call_set_region(s, region);
-	return is_new;
+	return call_set_region(s, used, region);
 }
 
 /* Only a refusal for the clock, or one without a reason (HEAD), by a server whose clock differs much from the one we signed with. */
 static bool
-call_learn_clock(struct s3 *s, const struct weir_http_resp *resp, const struct weir_s3_answer *a)
+call_learn_clock(struct s3 *s, const struct call_used *used, const struct weir_http_resp *resp, const struct weir_s3_answer *a)
 {
 	char date[64];
 	int64_t there, offset;
@@ -218,16 +224,16 @@ call_learn_clock(struct s3 *s, const struct weir_http_resp *resp, const struct w
 	if (there == INT64_MIN)
 		return false;
 	offset = (there - weir_wall_ns()) / 1000000000;
-	if (llabs(offset - atomic_load(&s->clock_offset_s)) < CALL_SKEW_S)
+	if (llabs(offset - used->clock_offset_s) < CALL_SKEW_S)
 		return false;
-	atomic_store(&s->clock_offset_s, offset);
-	weir_log(WEIR_LOG_WARN, "remote '%s': the clocks differ by %lld s; signing with the server's", s->name, (long long)offset);
+	if (llabs(offset - atomic_exchange(&s->clock_offset_s, offset)) >= CALL_SKEW_S)
+		weir_log(WEIR_LOG_WARN, "remote '%s': the clocks differ by %lld s; signing with the server's", s->name, (long long)offset);
 	return true;
 }
 
 /* HEAD has no body: with a token, its 400 may be an expired one. */
 static bool
-call_learn_creds(struct s3 *s, const struct s3_req *q, const struct weir_http_resp *resp, const struct weir_s3_answer *a)
+call_learn_creds(struct s3 *s, const struct s3_req *q, const struct call_used *used, const struct weir_http_resp *resp, const struct weir_s3_answer *a)
 {
 	bool is_new = false, has_token;
 	struct weir_err err = { 0 };
@@ -240,6 +246,9 @@ call_learn_creds(struct s3 *s, const struct s3_req *q, const struct weir_http_re
 		return false;
 	if (weir_s3_conf_reload(s, &is_new, &err) != WEIR_OK)
 		weir_log(WEIR_LOG_WARN, "%s", weir_err_text(&err, WEIR_E_CONFIG));
+	pthread_mutex_lock(&s->lock);
+	is_new = s->creds_count != used->creds;
+	pthread_mutex_unlock(&s->lock);
 	return is_new;
 }
 
@@ -248,19 +257,20 @@ weir_s3_call(struct s3 *s, const struct weir_ctx *ctx, const struct s3_req *q, s
 {
 	bool did_region = false, did_clock = false, did_creds = false;
 	struct weir_s3_answer a;
+	struct call_used used;
 	enum weir_code r;
 
 	for (;;) {
 		weir_http_resp_free(resp);
-		r = call_once(s, ctx, q, resp, err);
+		r = call_once(s, ctx, q, &used, resp, err);
 		if (r != WEIR_OK || resp->status < 300 || resp->status == 404 || resp->status == 412 || resp->status >= 500)
 			return r;
 		weir_s3_answer_parse(weir_buf_str(&resp->body), resp->body.len, &a);
-		if (!did_region && call_learn_region(s, ctx, resp, &a))
+		if (!did_region && call_learn_region(s, ctx, &used, resp, &a))
 			did_region = true;
-		else if (!did_clock && call_learn_clock(s, resp, &a))
+		else if (!did_clock && call_learn_clock(s, &used, resp, &a))
 			did_clock = true;
-		else if (!did_creds && call_learn_creds(s, q, resp, &a))
+		else if (!did_creds && call_learn_creds(s, q, &used, resp, &a))
 			did_creds = true;
 		else
 			return WEIR_OK;

@@ -15,6 +15,10 @@
 
 #define CAS_BODY "weir asks this server which preconditions it keeps\n"
 #define CAS_TRIES 3		/* more, of check(); 0.1, 0.2, 0.4 s apart */
+#define CAS_NAME ".weir-check-"
+#define CAS_OTHER "-2"		/* the end of the second scratch key */
+#define CAS_RANDOM 16u
+#define CAS_OLD_NS (3600 * 1000000000ll)
 #define CAS_WRONG "00000000000000000000000000000000"
 
 struct cas {
@@ -233,16 +237,49 @@ cas_ask(struct cas *c, enum s3_cas_op op, enum s3_keeps *create, enum s3_keeps *
 }
 
 static void
-cas_clean(struct cas *c)
+cas_delete(struct s3 *s, const struct weir_ctx *ctx, const char *key)
 {
-	const struct s3_req key = { .method = "DELETE", .key = c->key }, other = { .method = "DELETE", .key = c->other };
+	const struct s3_req q = { .method = "DELETE", .key = key };
 	struct weir_http_resp resp = { 0 };
 
+	for (int i = 0; i < CAS_TRIES && weir_code_retry(weir_s3_do(s, ctx, &q, &resp, "remove", key, NULL)); i++)
+		;
+	weir_http_resp_free(&resp);
+}
+
+bool
+weir_s3_cas_is_scratch(const char *name)
+{
+	size_t n = strlen(CAS_NAME);
+
+	return strncmp(name, CAS_NAME, n) == 0 && strspn(name + n, "0123456789abcdef") == CAS_RANDOM &&
+	    (name[n + CAS_RANDOM] == '\0' || strcmp(name + n + CAS_RANDOM, CAS_OTHER) == 0);
+}
+
+/* Scratch objects of a weir that was killed, or that had no answer to their removal. Young ones are somebody's who asks right now. */
+static void
+cas_sweep(struct s3 *s, const struct weir_ctx *ctx)
+{
+	WEIR_AUTO(weir_freep) char *prefix = weir_xasprintf("%s" CAS_NAME, s->prefix);
+	char *keys[32];
+	size_t n = 0;
+
+	if (weir_s3_peek_old(s, ctx, prefix, weir_wall_ns() - CAS_OLD_NS, keys, WEIR_LEN(keys), &n, NULL) == WEIR_OK)
+		s->is_swept = true;
+	for (size_t i = 0; i < n; i++) {
+		if (weir_s3_cas_is_scratch(keys[i] + strlen(s->prefix)))
+			cas_delete(s, ctx, keys[i]);
+		free(keys[i]);
+	}
+}
+
+static void
+cas_clean(struct cas *c)
+{
 	if (c->upload != NULL)
 		weir_s3_mp_abort(c->s, c->ctx, c->key, c->key, c->upload, NULL);
-	weir_s3_call(c->s, c->ctx, &key, &resp, NULL);
-	weir_s3_call(c->s, c->ctx, &other, &resp, NULL);
-	weir_http_resp_free(&resp);
+	cas_delete(c->s, c->ctx, c->key);
+	cas_delete(c->s, c->ctx, c->other);
 	free(c->key);
 	free(c->other);
 	free(c->upload);
@@ -293,14 +330,16 @@ cas_caps(struct s3 *s)
 static enum weir_code
 cas_find_out(struct s3 *s, const struct weir_ctx *ctx, enum s3_cas_op op, struct weir_err *err)
 {
-	char random[17];
+	char random[CAS_RANDOM + 1];
 	struct cas c = { .s = s, .ctx = ctx, .err = err };
 	enum s3_keeps create = S3_UNKNOWN, match = S3_UNKNOWN;
 	enum weir_code r;
 
-	weir_random_hex(random, 16);
-	c.key = weir_xasprintf("%s.weir-check-%s", s->prefix, random);
-	c.other = weir_xasprintf("%s.weir-check-%s-2", s->prefix, random);
+	if (!s->is_swept)
+		cas_sweep(s, ctx);
+	weir_random_hex(random, CAS_RANDOM);
+	c.key = weir_xasprintf("%s" CAS_NAME "%s", s->prefix, random);
+	c.other = weir_xasprintf("%s" CAS_NAME "%s" CAS_OTHER, s->prefix, random);
 	if (op == S3_CAS_CREATE || op == S3_CAS_PUT)
 		r = cas_ask_put(&c, &create, &match);
 	else

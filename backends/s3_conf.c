@@ -171,6 +171,7 @@ weir_s3_conf_reload(struct s3 *s, bool *is_new, struct weir_err *err)
 		s->creds = c;
 		*is_new = !conf_same(old.access_key, c.access_key) || !conf_same(old.secret_key, c.secret_key) ||
 		          !conf_same(old.session_token, c.session_token);
+		s->creds_count += *is_new;
 		pthread_mutex_unlock(&s->lock);
 		c = old;
 	}

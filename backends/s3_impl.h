@@ -57,10 +57,12 @@ struct s3 {
 	bool is_list_v1;		/* the endpoint does not know ListObjectsV2 */
 	bool is_hidden_told;		/* one log line about names that cannot be shown was written */
 
+	unsigned creds_count;		/* how often other credentials were read */
 	atomic_llong clock_offset_s;	/* server's clock minus ours, learnt from RequestTimeTooSkewed */
 
 	pthread_mutex_t cas_lock;	/* held while finding out, so that it happens once */
 	enum s3_keeps cas_create, cas_put, cas_commit_create, cas_commit, cas_copy_create, cas_copy, cas_delete;
+	bool is_swept;			/* scratch objects that somebody left behind are gone */
 };
 
 /* ---- s3_conf.c ---- */
@@ -144,6 +146,9 @@ enum weir_code weir_s3_list(struct weir_backend *, const struct weir_ctx *, cons
 enum weir_code weir_s3_peek(struct s3 *, const struct weir_ctx *, const char *prefix, unsigned max, unsigned *found, bool *has_self,
     struct weir_err *);
 
+/* Keys, owned, of up to max objects that begin with prefix and were last changed before that time; the first page's only. */
+enum weir_code weir_s3_peek_old(struct s3 *, const struct weir_ctx *, const char *prefix, int64_t before_ns, char **keys, size_t max, size_t *n, struct weir_err *);
+
 /* ---- s3_copy.c ---- */
 enum weir_code weir_s3_copy(struct weir_backend *, const struct weir_ctx *, const struct weir_where *from, const struct weir_where *to,
     struct weir_stat *, struct weir_err *);
@@ -184,6 +189,8 @@ enum weir_code weir_s3_mp_abort(struct s3 *, const struct weir_ctx *, const char
 char *weir_s3_mp_etag(const char *const *tags, uint32_t ntags);
 
 /* ---- s3_cas.c ---- */
+/* Is this (below the remote's prefix) the name of a scratch object of weir_s3_cas()? Nobody is to see them. */
+bool weir_s3_cas_is_scratch(const char *name);
 enum s3_cas_op { S3_CAS_CREATE, S3_CAS_PUT, S3_CAS_COMMIT_CREATE, S3_CAS_COMMIT, S3_CAS_COPY_CREATE, S3_CAS_COPY, S3_CAS_DELETE };
 /* What the endpoint does with this precondition; asks it with scratch objects the first time. Errors only where asking may be
  * repeated (network, throttling, cancel): then nothing was learnt. */

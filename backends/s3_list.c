@@ -164,7 +164,7 @@ list_entry(struct list *l, const struct weir_s3_entry *e, struct weir_err *err)
 
 	if (strncmp(e->key, l->prefix, l->prefix_len) != 0)
 		return weir_err_set(err, WEIR_E_PROTO, "list '%s': the server tells a key outside of it", l->path);
-	if (*key == '\0')
+	if (*key == '\0' || (l->path[0] == '\0' && weir_s3_cas_is_scratch(key)))
 		return WEIR_OK;		/* the marker of the directory itself */
 	if (l->last_key != NULL && strcmp(e->key, l->last_key) <= 0) {
 		if (e->is_prefix || strcmp(e->key, l->last_key) == 0)
@@ -337,4 +337,17 @@ weir_s3_peek(struct s3 *s, const struct weir_ctx *ctx, const char *prefix, unsig
 	if (has_self != NULL)
 		*has_self = page.n > 0 && strcmp(page.v[0].key, prefix) == 0;
 	return WEIR_OK;
+}
+
+enum weir_code
+weir_s3_peek_old(struct s3 *s, const struct weir_ctx *ctx, const char *prefix, int64_t before_ns, char **keys, size_t max, size_t *n, struct weir_err *err)
+{
+	WEIR_AUTO(weir_s3_page_free) struct weir_s3_page page = { 0 };
+	enum weir_code r = list_any_page(s, ctx, prefix, prefix, false, LIST_PAGE, NULL, &page, err);
+
+	*n = 0;
+	for (size_t i = 0; r == WEIR_OK && i < page.n && *n < max; i++)
+		if (!page.v[i].is_prefix && page.v[i].mtime_ns != INT64_MIN && page.v[i].mtime_ns < before_ns)
+			keys[(*n)++] = weir_xstrdup(page.v[i].key);
+	return r;
 }

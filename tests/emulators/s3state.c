@@ -176,7 +176,7 @@ s3_obj_new(const char *key, struct emu_blob *blob)
 	o->refs = 1;
 	o->key = weir_xstrdup(key);
 	o->blob = blob;
-	o->mtime_ms = s3_now_ms();
+	o->mtime_ms = emu_wall_s() * 1000 + s3_now_ms() % 1000;
 	return o;
 }
 

@@ -108,6 +108,23 @@ for what in removed renamed; do
 	is "$w: it does not come back" "$(tree)" "$([ $what = removed ] || echo "x=first ")"
 	clean "$w"
 done
+# --- scratch objects of a weir that was killed while it asked what the server keeps ---
+object() { curl -s -o /dev/null -w '%{http_code}' -H 'x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' --aws-sigv4 aws:amz:us-east-1:s3 -u key:secret "$url/bucket/$1"; }
+old=.weir-check-0123456789abcdef young=.weir-check-fedcba9876543210-2
+emu clock_skew=-7200
+put $old x
+check "an old one" "$WEIR" flush "$MNT"
+emu clock_skew=0
+put $young x
+put .weir-check-mine mine
+unmounted "and a young one"
+is "are there" "$(object $old) $(object $young)" "200 200"
+fresh_cache
+start_mount
+is "nobody sees them" "$(ls -A "$D" | tr '\n' ' ')" ".weir-check-mine "
+put file x
+check "the next that asks" "$WEIR" flush "$MNT"
+is "removes the old one" "$(object $old) $(object $young) $(object .weir-check-mine)" "404 200 200"
 is "no conflict was made" "$("$WEIR" status --json "$MNT" | grep -c '"conflict"')" 0
 unmounted "umount"
 done_testing
