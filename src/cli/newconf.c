@@ -87,11 +87,12 @@ newconf_end(struct weir_newconf *nc, const char *error)
 	struct newconf_shared *s = nc->shared;
 
 	snprintf(s->error, sizeof(s->error), "%s", error);
+	s->done = s->number;		/* told before it is over: when we are killed in between, the successor tells it again */
+	atomic_thread_fence(memory_order_seq_cst);
 	if (error[0] != '\0')
 		s->wanted = s->chosen;
 	else
 		s->chosen = s->wanted;
-	s->done = s->number;
 }
 
 static enum weir_code
@@ -119,6 +120,8 @@ weir_newconf_take(struct weir_newconf *nc, const char *reason, bool *is_trial)
 		newconf_end(nc, reason);
 	else if (s->wanted != s->chosen && s->tries >= NEWCONF_TRIES)
 		newconf_end(nc, "the mount's worker died over it, several times");
+	else if (s->wanted == s->chosen && s->done != s->number)
+		newconf_end(nc, "the mount's worker died before it began");
 	*is_trial = s->wanted != s->chosen;
 	s->tries += *is_trial;
 	if (s->wanted >= 0)
@@ -296,12 +299,15 @@ newconf_exchange(struct weir_newconf *nc, const char *text, size_t len, json_t *
 	if (!nc->is_serving || nc->is_leaving)
 		r = weir_err_set(err, WEIR_E_BUSY, "another reload is under way");
 	else {
-		s->wanted = s->chosen == 0 ? 1 : 0;
-		memcpy(s->text[s->wanted], text, len);
-		s->len[s->wanted] = len;
+		int slot = s->chosen == 0 ? 1 : 0;
+
+		memcpy(s->text[slot], text, len);
+		s->len[slot] = len;
 		s->tries = 0;
 		s->number++;
 		s->nnames = 0;
+		atomic_thread_fence(memory_order_seq_cst);	/* a successor sees a whole text, or does not want it */
+		s->wanted = slot;
 		nc->is_leaving = true;
 	}
 	pthread_mutex_unlock(&nc->mu);

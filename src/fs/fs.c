@@ -323,6 +323,9 @@ fs_replay(struct weir_op *op, enum weir_code *r)
 		op->flags &= ~(uint32_t)(O_TRUNC | O_CREAT | O_EXCL);
 		*r = file_open(op);
 		op->ino = op->ino2;
+	} else if (op->kind == WEIR_OP_OPEN) { /* what is recorded is its cut; the opening is still to do */
+		op->flags &= ~(uint32_t)O_TRUNC;
+		*r = file_open(op);
 	}
 	return true;
 }

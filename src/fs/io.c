@@ -540,7 +540,9 @@ io_copy(struct weir_op *op)
 		if (r == WEIR_PENDING) { /* the copy of the op must not stay in a queue: park the op itself in its place */
 			weir_wait_remove(&w.wait);
 			if (!(r = io_content(op, op->ino2, &n, &c))) {
-				weir_wait_add(&c->waiters, fs_waiter(op));
+				bool is_full = op->fs->st->cache_used + w.len > op->fs->st->cache_max;
+
+				weir_wait_add(is_full ? &op->fs->st->space : &c->waiters, fs_waiter(op));
 				weir_content_put(c);
 				r = WEIR_PENDING;
 			}

@@ -232,6 +232,28 @@ leads_to_way(struct weir_fs *fs, uint64_t dir)
 	return false;
 }
 
+/* In a transaction. One that has become the storage's own directory too (merge_entry) stays as that; the storage's own of the name of one that goes is looked for. */
+static enum weir_code
+virtual_drop(struct weir_fs *fs, uint64_t id, struct weir_err *err)
+{
+	struct weir_node n, up;
+	enum weir_code r;
+
+	if (weir_node_get(fs->st, id, &n))
+		return WEIR_OK;
+	if (weir_node_get(fs->st, n.parent, &up) || !up.remote)
+		return n.rparent ? WEIR_OK : weir_node_delete(fs->st, id, err);
+	if (n.rparent) {
+		n.remote = up.remote;
+		n.flags &= ~(uint32_t)WEIR_N_VIRTUAL;
+		return weir_node_update(fs->st, &n, err);
+	}
+	if ((r = weir_node_delete(fs->st, id, err)) || up.listed_ms <= 1)
+		return r;
+	up.listed_ms = 1;
+	return weir_node_update(fs->st, &up, err);
+}
+
 /* Virtual directories that an earlier configuration needed and this one does not. Those of pools: pools_tidy(). */
 static enum weir_code
 virtual_tidy(struct weir_fs *fs, struct weir_err *err)
@@ -249,7 +271,7 @@ virtual_tidy(struct weir_fs *fs, struct weir_err *err)
 	r = weir_store_begin(fs->st, err);
 	for (size_t i = 0; i < n && !r; i++) {
 		if (!leads_to_way(fs, ids[i]))
-			r = weir_node_delete(fs->st, ids[i], err);
+			r = virtual_drop(fs, ids[i], err);
 	}
 	free(ids);
 	if (!r)
@@ -299,6 +321,21 @@ bind_one(struct weir_fs *fs, const struct weir_bind *b, struct weir_err *err)
 	return WEIR_OK;
 }
 
+/* Folders of remotes that an earlier configuration named are folders like any other; bind_folder() marks this one's. */
+static enum weir_code
+binds_tidy(struct weir_fs *fs, struct weir_err *err)
+{
+	enum weir_code r = weir_store_begin(fs->st, err);
+
+	if (r)
+		return r;
+	if ((r = weir_store_step_done(fs->st, weir_store_stmt(fs->st, "UPDATE nodes SET flags=flags & ~256 WHERE remote<>0 AND (flags & 256)"), err))) {
+		weir_store_rollback(fs->st);
+		return r;
+	}
+	return weir_store_commit(fs->st, err);
+}
+
 enum weir_code
 ns_build(struct weir_fs *fs, struct weir_err *err)
 {
@@ -314,7 +351,8 @@ ns_build(struct weir_fs *fs, struct weir_err *err)
 	qsort(order, conf->nbinds, sizeof(*order), bind_by_depth);
 	weir_store_lock(fs->st);
 	fs->root = WEIR_ROOT;
-	if (has_pool)
+	r = binds_tidy(fs, err);
+	if (!r && has_pool)
 		r = pools_tidy(fs, err);
 	for (size_t i = 0; i < conf->nbinds && !r; i++)
 		r = bind_one(fs, order[i], err);

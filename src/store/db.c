@@ -5,6 +5,7 @@
 #include "store.h"
 
 #include "content.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -479,12 +480,53 @@ db_reap(struct weir_store *st, struct weir_err *err)
 	return r;
 }
 
+/* Does any file lie below this folder? Takes fd. */
+static bool
+db_has_files(int fd)
+{
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	struct stat sb;
+	bool yes = false;
+
+	if (d == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	while (!yes && (e = readdir(d)) != NULL) {
+		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || fstatat(dirfd(d), e->d_name, &sb, AT_SYMLINK_NOFOLLOW))
+			continue;
+		yes = S_ISREG(sb.st_mode) ||
+		    (S_ISDIR(sb.st_mode) && db_has_files(openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)));
+	}
+	closedir(d);
+	return yes;
+}
+
+/* Contents without the database that says whose they are may be all there is of somebody's unsent work; a new database would hand their numbers out again.
+ * (Before SQLite looks: it removes the log of an empty database.) */
+static enum weir_code
+db_refuse_orphans(struct weir_store *st, struct weir_err *err)
+{
+	struct stat sb;
+
+	if (fstatat(st->dirfd, "meta.db", &sb, 0) == 0 && sb.st_size > 0)
+		return WEIR_OK;
+	if (!st->is_first)
+		return weir_err_set(err, WEIR_E_IO, "the cache in '%s' is gone from under the mount", st->dir);
+	if (!db_has_files(openat(st->dirfd, "content", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)))
+		return WEIR_OK;
+	return weir_err_set(err, WEIR_E_CONFIG, "cache_dir '%s' holds contents of files, unsent ones perhaps, but its meta.db is missing or empty: "
+	    "put that back, or move '%s/content' away", st->dir, st->dir);
+}
+
 static enum weir_code
 db_prepare_dir(struct weir_store *st, struct weir_err *err)
 {
 	enum weir_code r;
 
-	if (weir_mkdirs(st->dir, 0700))
+	if (st->is_first && weir_mkdirs(st->dir, 0700))
 		return weir_err_errno(err, errno, "cannot make cache_dir '%s'", st->dir);
 	if ((r = db_refuse_network(st->dir, err)))
 		return r;
@@ -498,7 +540,7 @@ db_prepare_dir(struct weir_store *st, struct weir_err *err)
 		return weir_err_set(err, WEIR_E_BUSY, "cache_dir '%s' is in use by another weir", st->dir);
 	if ((mkdirat(st->dirfd, "content", 0700) && errno != EEXIST) || (mkdirat(st->dirfd, "quarantine", 0700) && errno != EEXIST))
 		return weir_err_errno(err, errno, "cannot write in cache_dir '%s'", st->dir);
-	return WEIR_OK;
+	return db_refuse_orphans(st, err);
 }
 
 static enum weir_code

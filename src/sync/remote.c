@@ -35,6 +35,7 @@ pool_thread(void *arg)
 {
 	struct weir_remote *r = arg;
 	struct weir_store *st = r->sy->st;
+	bool is_over = false;
 
 	weir_store_lock(st);
 	for (;;) {
@@ -50,17 +51,17 @@ pool_thread(void *arg)
 			j->run(r, j);
 			weir_store_lock(st);
 			r->running[kind]--;
+			is_over = false;
 			continue;
 		}
-		if (r->sy->is_stopping)
+		if (r->sy->is_stopping || is_over)
 			break;
 		clock_gettime(CLOCK_REALTIME, &ts);
 		ts.tv_sec += IDLE_S;
 		r->idle++;
 		rc = weir_store_wait(st, &r->work, &ts);
 		r->idle--;
-		if (rc == ETIMEDOUT && !r->sy->is_stopping)
-			break;
+		is_over = rc == ETIMEDOUT; /* but somebody may have counted on us while we waited for the lock */
 	}
 	r->nthreads--;
 	pthread_cond_broadcast(&r->gone);

@@ -172,21 +172,6 @@ hand_over_now(struct weir_remote *r, struct weir_node *from, struct weir_node *t
 	return weir_store_commit(st, NULL) == WEIR_OK;
 }
 
-/* Does the chain of "who sits where I want to go" lead back to n? */
-static bool
-is_ring(struct weir_remote *r, const struct weir_node *n, struct weir_node m)
-{
-	char rname[WEIR_RNAME_MAX + 1];
-
-	for (int i = 0; i < 64; i++) {
-		if (m.id == n->id)
-			return true;
-		if (!m.parent || !weir_remote_rname(r, m.type, m.name, rname) || weir_node_remote_child(r->sy->st, m.parent, rname, &m))
-			return false;
-	}
-	return false;
-}
-
 static bool
 is_below(struct weir_store *st, uint64_t dir, uint64_t maybe_above)
 {
@@ -198,6 +183,47 @@ is_below(struct weir_store *st, uint64_t dir, uint64_t maybe_above)
 		if (weir_node_get(st, dir, &n))
 			return false;
 		dir = n.rparent;
+	}
+	return false;
+}
+
+/* Whom a node's way to its place waits for first: a directory that is not there yet; one that has to come out of it; who has the place. */
+static bool
+next_obstacle(struct weir_remote *r, const struct weir_node *n, struct weir_node *out)
+{
+	struct weir_store *st = r->sy->st;
+	char rname[WEIR_RNAME_MAX + 1];
+	struct weir_node up;
+
+	if (!n->parent || !weir_remote_rname(r, n->type, n->name, rname) || (n->rparent == n->parent && strcmp(n->rname, rname) == 0) ||
+	    weir_node_get(st, n->parent, &up))
+		return false;
+	if (!(up.flags & WEIR_N_ROOT) && !up.rparent) {
+		*out = up;
+		return true;
+	}
+	if (n->type == WEIR_DIR && n->rparent && is_below(st, n->parent, n->id)) {
+		while (up.id != n->id && up.parent == up.rparent)
+			if (weir_node_get(st, up.rparent, &up))
+				return false;
+		*out = up;
+		return up.id != n->id;
+	}
+	return !weir_node_remote_child(st, n->parent, rname, out) && out->id != n->id;
+}
+
+/* Does "who waits for whom" lead back to n? (mv a t; mv b a; mv t b. And mv a t; mkdir a; mv t a/b.) */
+static bool
+is_ring(struct weir_remote *r, const struct weir_node *n)
+{
+	struct weir_node at = *n, next;
+
+	for (int i = 0; i < 64 && next_obstacle(r, &at, &next); i++) {
+		if (next.id == n->id)
+			return true;
+		if (weir_sync_is_sending(r, next.id))
+			return false;
+		at = next;
 	}
 	return false;
 }
@@ -263,6 +289,21 @@ is_promised(struct weir_store *st, uint64_t node, uint64_t dir, const char *rnam
 	return found;
 }
 
+/* A ring is opened where something can step aside: a file or directory that the storage has. */
+static enum decision
+decide_ring(struct weir_remote *r, struct send_job *j)
+{
+	struct weir_node *n = &j->node;
+	char name[WEIR_NAME_MAX + 1];
+
+	snprintf(name, sizeof(name), ".weir-swap-%llu", (unsigned long long)n->id);
+	if (!n->rparent || strcmp(n->rname, name) == 0 || !is_ring(r, n))
+		return DECIDE_LATER;
+	j->send.to_dir = n->rparent;
+	snprintf(j->send.to_name, sizeof(j->send.to_name), "%s", name);
+	return DECIDE_START;
+}
+
 static enum decision
 decide_place(struct weir_remote *r, struct send_job *j)
 {
@@ -272,10 +313,10 @@ decide_place(struct weir_remote *r, struct send_job *j)
 
 	j->op = !is_new ? SEND_MOVE : n->type == WEIR_DIR ? SEND_MKDIR : SEND_PUT;
 	j->send.to_dir = n->parent;
-	if (!weir_remote_rname(r, n->type, n->name, j->send.to_name) || !parent_is_there(r, n->parent))
+	if (!weir_remote_rname(r, n->type, n->name, j->send.to_name))
 		return DECIDE_LATER;
-	if (n->type == WEIR_DIR && !is_new && is_below(st, n->parent, n->id))
-		return DECIDE_LATER;
+	if (!parent_is_there(r, n->parent) || (n->type == WEIR_DIR && !is_new && is_below(st, n->parent, n->id)))
+		return decide_ring(r, j);
 	/* Where nothing is known to be, that rename can be ended at once (decide_unfinished), so nothing waits in a ring. */
 	if (weir_node_remote_child(st, n->parent, j->send.to_name, &m))
 		return is_promised(st, n->id, n->parent, j->send.to_name) ? DECIDE_LATER : DECIDE_START;
@@ -287,12 +328,7 @@ decide_place(struct weir_remote *r, struct send_job *j)
 		j->replaced = m.id;
 		return DECIDE_START;
 	}
-	if (!is_new && m.parent && is_ring(r, n, m)) {
-		j->send.to_dir = n->rparent;
-		snprintf(j->send.to_name, sizeof(j->send.to_name), ".weir-swap-%llu", (unsigned long long)n->id);
-		return DECIDE_START;
-	}
-	return DECIDE_LATER;
+	return m.parent ? decide_ring(r, j) : DECIDE_LATER;
 }
 
 /* A rename that began and whose end nobody saw is ended first, whatever is wanted by now: it can be repeated, and then it is known where the object is. */
@@ -421,8 +457,11 @@ bind_is_missing(struct weir_remote *r, const struct send_job *j)
 	struct weir_store *st = r->sy->st;
 	struct weir_node dir;
 
-	if ((j->op != SEND_MKDIR && j->op != SEND_PUT) || !j->send.to_dir || weir_node_get(st, j->send.to_dir, &dir) ||
-	    !(dir.flags & WEIR_N_BIND) || !dir.rparent || weir_store_begin(st, NULL))
+	if ((j->op != SEND_MKDIR && j->op != SEND_PUT) || !j->send.to_dir || weir_node_get(st, j->send.to_dir, &dir))
+		return false;
+	if (!dir.rparent && weir_journal_get(st, dir.id, NULL)) /* a listing has found that out meanwhile */
+		return true;
+	if (!(dir.flags & WEIR_N_BIND) || !dir.rparent || weir_store_begin(st, NULL))
 		return false;
 	dir.rparent = 0;
 	dir.rname[0] = dir.rid[0] = dir.rversion[0] = 0;

@@ -239,15 +239,11 @@ move_newer(struct move *m, struct weir_err *err)
 					up.listed_ms = up.listed_ms ? 1 : 0;
 					weir_node_update(st, &up, NULL);
 				}
-			} else
+			} else if (is_ours)
 				snprintf(n.rversion, sizeof(n.rversion), "%s", now.version ? now.version : "");
-			if (!is_dirty) {
-				if (n.content && !m->r->sy->hooks.is_open(m->r->sy->hooks.arg, n.id))
-					r = weir_content_drop(st, &n, err);
-				n.size = n.rsize = now.size;
-				news_node(m->r, n.id, true);
-			}
-			if (!r)
+			else if (!(r = merge_changed(m->r, &n, &now, err)) && n.id != m->j->node.id) /* who has the old version open keeps it */
+				r = weir_journal_put(st, n.id, m->r->id, 0, err);
+			if (!r && (is_dirty || is_ours))
 				r = weir_node_update(st, &n, err);
 			if (!r && is_dirty && !is_ours)
 				r = weir_upload_drop(st, n.id, err);
@@ -357,6 +353,64 @@ out:
 	weir_store_unlock(st);
 }
 
+/* In a transaction: the name in the moved directory means theirs, and a look at its folder finds ours beside it. */
+static enum weir_code
+deep_give_way(struct move *m, const char *rel, const struct weir_stat *theirs, struct weir_err *err)
+{
+	struct weir_store *st = m->r->sy->st;
+	uint64_t dir = m->j->node.id;
+	struct weir_node n, up;
+	char name[WEIR_RNAME_MAX + 1];
+	enum weir_code r = WEIR_OK;
+
+	for (const char *slash; (slash = strchr(rel, '/')); rel = slash + 1) {
+		snprintf(name, sizeof(name), "%.*s", (int)(slash - rel), rel);
+		if (weir_node_remote_child(st, dir, name, &n))
+			return WEIR_OK;
+		dir = n.id;
+	}
+	if (!weir_node_remote_child(st, dir, rel, &n) && !(n.flags & WEIR_N_CONTENT))
+		r = merge_changed(m->r, &n, theirs, err);
+	if (r || weir_node_get(st, dir, &up) || up.listed_ms <= 1)
+		return r;
+	up.listed_ms = 1;
+	return weir_node_update(st, &up, err);
+}
+
+/* Somebody else has put something where this object of the moved directory goes: theirs keeps the name. Lock not held. */
+static enum weir_code
+deep_beside(struct deep_move *d, const struct weir_where *wf, const char *rel, const char *to, const struct weir_stat *theirs, struct weir_err *err)
+{
+	struct move *m = d->m;
+	struct weir_backend *be = m->r->be;
+	const char *slash = strrchr(to, '/');
+	char name[WEIR_NAME_MAX + 1];
+	WEIR_AUTO(weir_freep) char *dir = slash ? weir_xstrndup(to, (size_t)(slash - to)) : weir_xstrdup(""), *beside = NULL, *text = NULL;
+	struct weir_where wt = { .version = WEIR_ABSENT };
+	struct weir_stat got = { 0 };
+	enum weir_code r;
+
+	weir_conflict_name(slash ? slash + 1 : to, name);
+	wt.path = beside = weir_path_join(dir, name);
+	if (be->ops->move)
+		r = be->ops->move(be, &m->ctx, wf, &wt, false, &got, err);
+	else if (!(r = be->ops->copy(be, &m->ctx, wf, &wt, &got, err)))
+		r = be->ops->remove(be, &m->ctx, wf, false, err);
+	weir_stat_free(&got);
+	if (r)
+		return r;
+	text = weir_xasprintf("somebody else put a file there while the directory was renamed here; ours is '%s'", name);
+	weir_store_lock(m->r->sy->st);
+	if (!(r = weir_store_begin(m->r->sy->st, err))) {
+		if ((r = deep_give_way(m, rel, theirs, err)) || (r = weir_report_add(m->r->sy->st, "conflict", to, text, err)))
+			weir_store_rollback(m->r->sy->st);
+		else
+			r = weir_store_commit(m->r->sy->st, err);
+	}
+	weir_store_unlock(m->r->sy->st);
+	return r;
+}
+
 static enum weir_code
 deep_one(struct deep_move *d, size_t i, struct weir_err *err)
 {
@@ -364,7 +418,7 @@ deep_one(struct deep_move *d, size_t i, struct weir_err *err)
 	struct weir_backend *be = m->r->be;
 	WEIR_AUTO(weir_freep) char *from = weir_path_join(m->j->from.path, d->items[i].path);
 	WEIR_AUTO(weir_freep) char *to = weir_path_join(m->j->to.path, d->items[i].path);
-	struct weir_where wf = { .path = from, .id = d->items[i].id, .version = d->items[i].version }, wt = { .path = to };
+	struct weir_where wf = { .path = from, .id = d->items[i].id, .version = d->items[i].version }, wt = { .path = to, .version = d->dirs[i] ? NULL : WEIR_ABSENT };
 	struct weir_stat got = { 0 };
 	enum weir_code r;
 
@@ -383,6 +437,14 @@ deep_one(struct deep_move *d, size_t i, struct weir_err *err)
 	if (!r && !d->dirs[i])
 		deep_note_version(m, d->items[i].path, d->items[i].version, &got);
 	weir_stat_free(&got);
+	if ((r == WEIR_E_CHANGED || r == WEIR_E_EXIST) && !d->dirs[i]) {
+		const struct weir_where there = { .path = to };
+
+		got = (struct weir_stat){ 0 };
+		if (be->ops->stat(be, &m->ctx, &there, &got, NULL) == WEIR_OK)
+			r = deep_beside(d, &wf, d->items[i].path, to, &got, err);
+		weir_stat_free(&got);
+	}
 	return r == WEIR_E_NOENT || r == WEIR_E_CHANGED ? WEIR_E_LOCKED : r; /* somebody is at work in there: look again */
 }
 

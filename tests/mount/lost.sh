@@ -108,6 +108,29 @@ for what in removed renamed; do
 	is "$w: it does not come back" "$(tree)" "$([ $what = removed ] || echo "x=first ")"
 	clean "$w"
 done
+# --- renames here, changes there ---
+theirs() { curl -sf -o /dev/null -X PUT -H "x-amz-content-sha256: $(printf %s "$2" | sha256sum | cut -d ' ' -f 1)" --aws-sigv4 aws:amz:us-east-1:s3 -u key:secret --data-binary "$2" "$url/bucket/$1" || bail "cannot put $1"; }
+put file mine
+check "a file and a directory" mkdir "$D/d1"
+put d1/f ours
+check "are sent" "$WEIR" flush "$MNT"
+exec 7< "$D/file"
+is "the file is read" "$(dd bs=1 count=2 status=none <&7)" mi
+theirs file "them"
+mv "$D/file" "$D/moved"
+check "it is renamed here while it changes there" "$WEIR" flush "$MNT"
+is "the new name has the new version" "$(cat "$D/moved")" them
+is "who has the old one open keeps it" "$(cat <&7)" ne
+exec 7<&-
+is "and then, too" "$(cat "$D/moved") $(ls "$D" | tr '\n' ' ')" "them d1 moved "
+theirs d2/f "theirs"
+mv "$D/d1" "$D/d2"
+check "a directory goes where somebody puts something meanwhile" "$WEIR" flush "$MNT"
+"$WEIR" refresh "$MNT/s"
+is "theirs keeps its name" "$(cat "$D/d2/f")" theirs
+is "ours is beside it" "$(cat "$D/d2/f (conflict"*)" ours
+like "and it is told" "$("$WEIR" status "$MNT")" "conflict: .*d2/f"
+rm -r "$D/d2" "$D/moved"
 # --- scratch objects of a weir that was killed while it asked what the server keeps ---
 object() { curl -s -o /dev/null -w '%{http_code}' -H 'x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855' --aws-sigv4 aws:amz:us-east-1:s3 -u key:secret "$url/bucket/$1"; }
 old=.weir-check-0123456789abcdef young=.weir-check-fedcba9876543210-2
@@ -125,6 +148,6 @@ is "nobody sees them" "$(ls -A "$D" | tr '\n' ' ')" ".weir-check-mine "
 put file x
 check "the next that asks" "$WEIR" flush "$MNT"
 is "removes the old one" "$(object $old) $(object $young) $(object .weir-check-mine)" "404 200 200"
-is "no conflict was made" "$("$WEIR" status --json "$MNT" | grep -c '"conflict"')" 0
+is "no other conflict was made" "$("$WEIR" status --json "$MNT" | grep -c '"conflict"')" 0
 unmounted "umount"
 done_testing

@@ -102,6 +102,22 @@ refuse "a place that is a file" 3 "is not a directory; the mount keeps the confi
 is "so it does" "$(ls "$MNT" | tr '\n' ' ')" "a b c "
 put_back
 refuse "another file than the mount's" ! "has its configuration from $CONF, not from $T/abc.conf" "$WEIR" reload -c "$T/abc.conf"
+# a folder that a place led to is a folder like any other when the place is gone
+put_back
+check "as it was" "$WEIR" reload "$MNT"
+mkdir "$MNT/b/named"
+{ cat "$T/abc.conf"; printf '[namespace]\n/a = a:\n/a/down/y = b:named\n/c = c:\n'; } > "$CONF"
+mkdir -p "$T/remote/a/down"
+echo theirs > "$T/remote/a/down/theirs"
+check "a place in a folder that a storage has too" "$WEIR" reload "$MNT"
+is "is there" "$(ls "$MNT/a/down")" y
+put_back
+check "that place goes" "$WEIR" reload "$MNT"
+check "and it is renamed" mv "$MNT/b/named" "$MNT/b/other"
+down() { [ "$(cat "$MNT/a/down/theirs" 2>&1)" = theirs ]; }
+"$WEIR" refresh "$MNT/a"
+wait_for 40 down
+is "the storage's own folder of that name is there" "$(ls "$MNT/a/down" 2>&1)" theirs
 sed "s|^cache_dir.*|cache_dir = $T/other|" "$T/abc.conf" > "$T/other.conf"
 refuse "where nothing is mounted" 4 "." "$WEIR" reload -c "$T/other.conf"
 

@@ -59,4 +59,20 @@ is "a pause is enough" "$(cat "$F/idle" 2>&1)" "and then nothing"
 exec 9>&-
 unmounted "umount"
 check "the log is whole" cmp "$T/log" "$F/log"
+
+# contents whose owner nobody knows any more are not written over
+before=$(cd "$T/cache/content" && find . -type f -exec sha256sum {} + | sort)
+: > "$T/cache/meta.db"
+refuse "a cache whose database is empty is refused" ! "cache_dir '$T/cache' holds contents of files, unsent ones perhaps, but its meta.db is missing or empty" "$WEIR" mount -c "$CONF" "$MNT"
+rm -f "$T/cache"/meta.db*
+refuse "or missing" ! "its meta.db is missing or empty: put that back, or move '$T/cache/content' away" "$WEIR" mount -c "$CONF" "$MNT"
+is "and nothing of it has changed" "$(cd "$T/cache/content" && find . -type f -exec sha256sum {} + | sort)" "$before"
+like "there was something" "$before" '[0-9a-f]{64}'
+mv "$T/cache/content" "$T/content"
+start_mount
+w=$(worker_pid)
+mv "$T/cache" "$T/away"
+kill -9 "$w"
+wait_for 20 eval '! kill -0 "$w" 2> /dev/null && ! timeout 5 ls "$MNT/local" > /dev/null 2>&1'
+is "a worker does not begin a new cache under a living mount" "$(timeout 5 ls "$MNT/local" > /dev/null 2>&1; [ $? -ne 0 ] && ls "$T/cache" 2>&1)" "ls: cannot access '$T/cache': No such file or directory"
 done_testing
